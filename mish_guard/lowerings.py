@@ -1,0 +1,230 @@
+"""The lowerings: every known way to write mish as MIL operations.
+
+Each builder takes coremltools' MIL builder `mb`, the input variable `x` and the `name` of the result, and returns
+the result variable. Its body is also the text that `ci/build_coremltools.py` writes into a coremltools tree, so a
+body uses nothing but its three arguments and ends in one `return`.
+
+What is known of a lowering on the Neural Engine (NE) names its source; `docs/evidence.md` holds the numbers.
+`ct#N` stands for https://github.com/apple/coremltools/issues/N.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mish_guard.errors import UsageError
+
+AS_IS = "as-is"
+SHIPPED = "exp"
+
+# coremltools has no type annotations for its builder and variables.
+Builder = Any
+Var = Any
+
+
+def softplus(mb: Builder, x: Var, name: str) -> Var:
+    """What coremltools registers up to 9.1.dev1."""
+    softplus = mb.softplus(x=x)
+    tanh = mb.tanh(x=softplus)
+    return mb.mul(x=x, y=tanh, name=name)
+
+
+def exp(mb: Builder, x: Var, name: str) -> Var:
+    """The fix of ct#2618."""
+    # Core ML's softplus returns 0 on the Neural Engine where exp(x) >= 2**15. Here an overflow of e * (e + 2)
+    # is harmless: 2 / inf = 0 and the result is x. The clip keeps exp away from -inf, where 0 * inf would appear.
+    clipped = mb.clip(x=x, alpha=-100.0, beta=float("inf"))
+    e = mb.exp(x=clipped)
+    product = mb.mul(x=e, y=mb.add(x=e, y=2.0))
+    denominator = mb.add(x=mb.real_div(x=2.0, y=product), y=1.0)
+    return mb.real_div(x=x, y=denominator, name=name)
+
+
+def exp_unclamped(mb: Builder, x: Var, name: str) -> Var:
+    """The fix of ct#2618 without its clip."""
+    e = mb.exp(x=x)
+    product = mb.mul(x=e, y=mb.add(x=e, y=2.0))
+    denominator = mb.add(x=mb.real_div(x=2.0, y=product), y=1.0)
+    return mb.real_div(x=x, y=denominator, name=name)
+
+
+def stable_softplus(mb: Builder, x: Var, name: str) -> Var:
+    """The softplus of ct#2725, used inside mish."""
+    t = mb.exp(x=mb.mul(x=mb.abs(x=x), y=-1.0))
+    softplus = mb.add(x=mb.relu(x=x), y=mb.log(x=mb.add(x=t, y=1.0)))
+    return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
+
+
+def sigmoid_blend(mb: Builder, x: Var, name: str) -> Var:
+    """The work-around of ct#2359: native softplus below 10.39, x above, blended by a sigmoid."""
+    weight = mb.sigmoid(x=mb.sub(x=x, y=10.39))
+    below = mb.softplus(x=mb.minimum(x=x, y=10.39))
+    linear_part = mb.mul(x=x, y=weight)
+    softplus_part = mb.mul(x=below, y=mb.sub(x=1.0, y=weight))
+    softplus = mb.add(x=linear_part, y=softplus_part)
+    return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
+
+
+def capped_softplus(mb: Builder, x: Var, name: str) -> Var:
+    """Native softplus on min(x, 10), the rest added by relu."""
+    capped = mb.softplus(x=mb.minimum(x=x, y=10.0))
+    softplus = mb.add(x=capped, y=mb.relu(x=mb.sub(x=x, y=10.0)))
+    return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
+
+
+def ratio(mb: Builder, x: Var, name: str) -> Var:
+    """The exp form with one division less: inf / inf once e * (e + 2) overflows."""
+    e = mb.exp(x=x)
+    product = mb.mul(x=e, y=mb.add(x=e, y=2.0))
+    fraction = mb.real_div(x=product, y=mb.add(x=product, y=2.0))
+    return mb.mul(x=x, y=fraction, name=name)
+
+
+def naive_log(mb: Builder, x: Var, name: str) -> Var:
+    """softplus written out: exp, one more, log."""
+    softplus = mb.log(x=mb.add(x=mb.exp(x=x), y=1.0))
+    return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowering:
+    """One row of the table: the builder, its formula, where it comes from and what is known of it."""
+
+    name: str
+    build: Callable[[Builder, Var, str], Var]
+    formula: str
+    source: str
+    known: str
+
+
+TABLE: dict[str, Lowering] = {
+    row.name: row
+    for row in (
+        Lowering(
+            name="softplus",
+            build=softplus,
+            formula="x * tanh(softplus(x))",
+            source="coremltools up to 9.1.dev1",
+            known="0 from x = 10.3984375 on: M1 Pro, M3 Max, M4 Pro, M5 (ct#2687, ct#2618, ANEForge #113)",
+        ),
+        Lowering(
+            name="exp",
+            build=exp,
+            formula="x / (1 + 2 / (e (e + 2))), e = exp(clip(x, -100, inf))",
+            source="ct#2618",
+            known="mean absolute error of a KataGo-like net on the NE 2.955 -> 0.0017 (ct#2618)",
+        ),
+        Lowering(
+            name="exp-unclamped",
+            build=exp_unclamped,
+            formula="x / (1 + 2 / (e (e + 2))), e = exp(x)",
+            source="ct#2618 without the clip; KataGo's bundled MIL converter",
+            known="shipped by KataGo on the NE without a report of trouble",
+        ),
+        Lowering(
+            name="stable-softplus",
+            build=stable_softplus,
+            formula="x * tanh(max(x, 0) + log(1 + exp(-|x|)))",
+            source="ct#2725",
+            known="no cliff on an M3 Max, says the reporter of ct#2687",
+        ),
+        Lowering(
+            name="sigmoid-blend",
+            build=sigmoid_blend,
+            formula="x * tanh(x s + (1 - s) softplus(min(x, 10.39))), s = sigmoid(x - 10.39)",
+            source="ct#2359",
+            known="mean absolute error of a KataGo-like net on the NE 0.0018 (ct#2359)",
+        ),
+        Lowering(
+            name="capped-softplus",
+            build=capped_softplus,
+            formula="x * tanh(softplus(min(x, 10)) + relu(x - 10))",
+            source="ANEForge's fix of its softplus",
+            known="no cliff on an M5 (ANEForge #114)",
+        ),
+        Lowering(
+            name="ratio",
+            build=ratio,
+            formula="x * n / (n + 2), n = e (e + 2), e = exp(x)",
+            source="the textbook simplification",
+            known="not measured on the NE; inf / inf by arithmetic from x = 5.54 on",
+        ),
+        Lowering(
+            name="naive-log",
+            build=naive_log,
+            formula="x * tanh(log(1 + exp(x)))",
+            source="softplus written out",
+            known="not measured on the NE; the same cliff is inferred",
+        ),
+    )
+}
+
+
+def get(name: str) -> Lowering:
+    """The row called `name`; raises UsageError with the names there are."""
+    try:
+        return TABLE[name]
+    except KeyError:
+        msg = f"No lowering is called '{name}'. Choose one of: {AS_IS}, {', '.join(TABLE)}."
+        raise UsageError(msg) from None
+
+
+def converter_body(lowering: Lowering) -> str:
+    """The body of a `mish(context, node)` converter with this lowering, as it stands in coremltools' ops.py.
+
+    Unindented text that uses the names `_get_inputs` and `mb` of that file. It is made from the source of the
+    builder above, so the table and a patched tree cannot differ.
+    """
+    source = textwrap.dedent(inspect.getsource(lowering.build))
+    function = ast.parse(source).body[0]
+    if not isinstance(function, ast.FunctionDef) or not isinstance(function.body[-1], ast.Return):
+        msg = f"The builder of '{lowering.name}' must be one function that ends in a return."
+        raise TypeError(msg)
+    lines = source.splitlines()
+    first_line_after_docstring = function.body[0].end_lineno or 1
+    statements = textwrap.dedent("\n".join(lines[first_line_after_docstring:])).replace("name=name", "name=node.name")
+    kept, _, result = statements.rpartition("return ")
+    return f"x = _get_inputs(context, node, expected=1)[0]\n{kept}context.add({result.strip()})\n"
+
+
+@contextlib.contextmanager
+def registered(name: str) -> Iterator[None]:
+    """Convert mish through lowering `name` inside the block; the candidate's own converter is always put back.
+
+    `as-is` changes nothing. Raises UsageError for an unknown name.
+    """
+    if name == AS_IS:
+        yield
+        return
+    build = get(name).build
+
+    from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil.frontend.torch import register_torch_op
+    from coremltools.converters.mil.frontend.torch.ops import _get_inputs
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+
+    original = registered_converter()
+
+    def mish(context: Any, node: Any) -> None:
+        (x,) = _get_inputs(context, node, expected=1)
+        context.add(build(mb, x, node.name))
+
+    register_torch_op(mish, override=True)
+    try:
+        yield
+    finally:
+        _TORCH_OPS_REGISTRY.set_func_by_name(original, "mish")
+
+
+def registered_converter() -> Callable[[Any, Any], None]:
+    """The function that the imported coremltools has registered for `mish`."""
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+
+    converter: Callable[[Any, Any], None] = _TORCH_OPS_REGISTRY.get_func("mish")
+    return converter

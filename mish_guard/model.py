@@ -1,0 +1,209 @@
+"""The words of the gate as frozen records: what is measured, where, and what came out.
+
+Nothing here computes, judges or prints. `CellKey` is the one key used in JSON, logs, test ids and on the command line.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mish_guard.errors import UsageError
+
+
+class Role(str, enum.Enum):
+    """What a cell judges: the tree (candidate, graft) or the engine and the machine (the controls)."""
+
+    CANDIDATE = "candidate"
+    GRAFT = "graft"
+    NEGATIVE_CONTROL = "negative-control"
+    POSITIVE_CONTROL = "positive-control"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the cell runs a stored package that the tree under test never touched."""
+        return self in (Role.NEGATIVE_CONTROL, Role.POSITIVE_CONTROL)
+
+
+class Frontend(str, enum.Enum):
+    """The road from PyTorch into coremltools."""
+
+    TORCHSCRIPT = "torchscript"
+    EXPORT = "export"
+    EXPORT_DECOMPOSED = "export-decomposed"
+    STORED = "stored"
+
+
+class Backend(str, enum.Enum):
+    """Model format and precision."""
+
+    MLPROGRAM_FP16 = "mlprogram-fp16"
+    MLPROGRAM_FP32 = "mlprogram-fp32"
+    NEURALNETWORK = "neuralnetwork"
+
+
+class Family(str, enum.Enum):
+    """The four groups of cells in the stability matrix."""
+
+    STABILITY = "stability"
+    SWEEP = "sweep"
+    SURFACE = "surface"
+    MODEL = "model"
+
+
+_KEY = re.compile(
+    r"(?:(?P<role>[a-z-]+):)?(?P<family>[a-z]+)/(?P<case>[\w.+-]+)/(?P<frontend>[a-z-]+)/(?P<backend>[\w-]+)@(?P<where>[\w-]+)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class CellKey:
+    """One point of the matrix, written `[role:]family/case/frontend/backend@where`.
+
+    `where` is an emulator profile (`ane`) or a compute unit (`cpu-and-ne`); the role `candidate` is not written.
+    """
+
+    family: Family
+    case: str
+    frontend: Frontend
+    backend: Backend
+    where: str
+    role: Role = Role.CANDIDATE
+
+    def __str__(self) -> str:
+        prefix = "" if self.role is Role.CANDIDATE else f"{self.role.value}:"
+        return f"{prefix}{self.family.value}/{self.case}/{self.frontend.value}/{self.backend.value}@{self.where}"
+
+    @classmethod
+    def parse(cls, text: str) -> CellKey:
+        """The key that `text` spells; raises UsageError with the expected form."""
+        match = _KEY.fullmatch(text)
+        try:
+            if match is None:
+                raise ValueError(text)
+            return cls(
+                role=Role(match["role"] or Role.CANDIDATE.value),
+                family=Family(match["family"]),
+                case=match["case"],
+                frontend=Frontend(match["frontend"]),
+                backend=Backend(match["backend"]),
+                where=match["where"],
+            )
+        except ValueError:
+            msg = f"'{text}' is not a cell; expected [role:]family/case/frontend/backend@where, as `mish-guard run` prints them."
+            raise UsageError(msg) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadInterval:
+    """A run of neighbouring half-precision inputs over the ceiling; both ends belong to it."""
+
+    first: float
+    last: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """The largest error and the input (or output index, where there is no single input) at which it occurs."""
+
+    value: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinadeFigures:
+    """Errors of the inputs that share sign and exponent."""
+
+    count: int
+    max_ulp: float
+    mean_abs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The error figures of one cell; see mish_guard.measure for their definitions and units."""
+
+    n_total: int
+    n_covered: int
+    n_nonfinite: int
+    n_collapsed: int
+    n_over_ceiling: int
+    max_abs: Worst
+    max_ulp: Worst
+    mean_abs: float
+    digest: str
+    binades: Mapping[str, BinadeFigures] = field(default_factory=dict)
+    bad_intervals: tuple[BadInterval, ...] = ()
+    specials: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a cell has no figures: the stage that failed and the reason, one line each."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The device that each kind of operation of a cell ran on, as far as the engine knows."""
+
+    activation: str
+    ops: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Culprit:
+    """The first operation, in graph order, whose output is wrong at the first bad input."""
+
+    op: str
+    name: str
+    got: str
+    want: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What one cell gave: figures, or the failure that took their place."""
+
+    key: CellKey
+    known_gap: str | None
+    figures: Figures | None = None
+    failure: Failure | None = None
+    placement: Placement | None = None
+    culprit: Culprit | None = None
+    repeats_agree: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """The coremltools tree under test and the lowering it was asked to use."""
+
+    coremltools: str
+    path: str
+    lowering: str
+    converter_sha256: str
+    torch: str
+    numpy: str
+    python: str
+    commit: str | None = None
+    native: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One pytest run of the matrix: who was judged, on what, and every measurement by key."""
+
+    candidate: Candidate
+    engine: str
+    device: Mapping[str, Any]
+    matrix_sha256: str
+    expected: tuple[str, ...]
+    measurements: Mapping[str, Measurement]
+    created: str
+    controls_error: str | None = None
