@@ -87,7 +87,7 @@ def ratio(mb: Builder, x: Var, name: str) -> Var:
 
 
 def naive_log(mb: Builder, x: Var, name: str) -> Var:
-    """softplus written out: exp, one more, log."""
+    """Softplus written out: exp, one more, log."""
     softplus = mb.log(x=mb.add(x=mb.exp(x=x), y=1.0))
     return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
 

@@ -1,0 +1,59 @@
+"""Engines: what executes a converted model. They measure nothing and never judge.
+
+`emulator` runs anywhere; `coreml` needs a Mac.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mish_guard.errors import MachineError, UsageError
+from mish_guard.model import Culprit, Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What an engine returns for one model: the outputs of each prediction, in the order of the model's outputs."""
+
+    predictions: tuple[tuple[Any, ...], ...]
+    placement: Placement
+    repeats_agree: bool | None = None
+
+
+class Engine(Protocol):
+    """Runs saved models. `where` is a profile of the emulator or a compute unit of Core ML."""
+
+    name: str
+
+    def places(self) -> tuple[str, ...]:
+        """Every `where` this engine was asked to run."""
+
+    def is_neural_engine(self, where: str) -> bool:
+        """Whether the negative control must be caught at `where`."""
+
+    def device(self) -> Mapping[str, Any]:
+        """What the engine runs on, for the record."""
+
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
+        """Predict once for each feed (the inputs in the model's order, numpy arrays)."""
+
+    def first_wrong(
+        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+    ) -> Culprit | None:
+        """The first operation whose output is wrong for this feed, at index `place` where shapes allow it."""
+
+
+def create(name: str, places: Sequence[str]) -> Engine:
+    """The engine called `name`; raises UsageError for an unknown name, MachineError for one that cannot run here."""
+    if name == "emulator":
+        from mish_guard.engines.emulator import EmulatorEngine
+
+        return EmulatorEngine(tuple(places))
+    if name == "coreml":
+        msg = "The engine 'coreml' is not available in this version. Use --engine emulator."
+        raise MachineError(msg)
+    msg = f"No engine is called '{name}'. Choose emulator or coreml."
+    raise UsageError(msg)

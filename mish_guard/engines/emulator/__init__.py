@@ -1,0 +1,115 @@
+"""The emulator: saved models evaluated with numpy, as a unit with the arithmetic of a profile would.
+
+`package` reads a model from disk into a `graph`; `evaluate` walks it with the operations of `ops` and `products`;
+`arithmetic` rounds every result and adds the hazards of `profiles`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mish_guard import fp16
+from mish_guard.engines import Execution
+from mish_guard.engines.emulator import package, profiles
+from mish_guard.engines.emulator.arithmetic import Emulated, Exact
+from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.graph import Array, DType, Graph, Node
+from mish_guard.model import Culprit, Placement
+
+# An intermediate result is wrong when it misses the float64 result by more than half its size: far above any
+# rounding of half precision, far below a collapse.
+_WRONG_RELATIVE = 0.5
+
+_STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})
+
+
+class EmulatorEngine:
+    """Implements `mish_guard.engines.Engine` for the profiles named in `places`."""
+
+    name = "emulator"
+
+    def __init__(self, places: tuple[str, ...]) -> None:
+        self._profiles = {name: profiles.get(name) for name in places}
+        self._graphs: dict[Path, Graph] = {}
+
+    def places(self) -> tuple[str, ...]:
+        return tuple(self._profiles)
+
+    def is_neural_engine(self, where: str) -> bool:
+        return self._profiles[where].is_neural_engine
+
+    def device(self) -> Mapping[str, Any]:
+        return {"kind": "emulator", "profiles": list(self._profiles)}
+
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
+        graph = self._graph(package)
+        arithmetic = Emulated(self._profiles[where])
+        predictions = []
+        for feed in feeds:
+            values = evaluate(graph, _named(graph, feed), arithmetic)
+            predictions.append(tuple(fp16.to_fp16(values[name]) for name in graph.outputs))
+        return Execution(predictions=tuple(predictions), placement=_placement(graph, arithmetic))
+
+    def first_wrong(
+        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+    ) -> Culprit | None:
+        graph = self._graph(package)
+        feeds = _named(graph, feed)
+        got = evaluate(graph, feeds, Emulated(self._profiles[where]))
+        want = evaluate(graph, feeds, Exact())
+        for node in graph.nodes:
+            culprit = _wrong_output(node, got, want, place)
+            if culprit is not None:
+                return culprit
+        return None
+
+    def _graph(self, path: Path) -> Graph:
+        if path not in self._graphs:
+            self._graphs[path] = package.load(path)
+        return self._graphs[path]
+
+
+def _named(graph: Graph, feed: Sequence[Any]) -> dict[str, Any]:
+    return {tensor.name: array for tensor, array in zip(graph.inputs, feed, strict=True)}
+
+
+def _placement(graph: Graph, arithmetic: Emulated) -> Placement:
+    ops = {node.name: _device(node, arithmetic) for node in graph.nodes}
+    activation = {_device(node, arithmetic) for node in graph.nodes if node.op not in _STRUCTURAL}
+    return Placement(activation="+".join(sorted(activation)) or "none", ops=ops)
+
+
+def _device(node: Node, arithmetic: Emulated) -> str:
+    return "ne" if arithmetic.on_neural_engine(node) else "cpu"
+
+
+def _wrong_output(
+    node: Node, got: Mapping[str, Array], want: Mapping[str, Array], place: tuple[int, ...] | None
+) -> Culprit | None:
+    for tensor in node.outputs:
+        if tensor.dtype not in (DType.FP16, DType.FP32):
+            continue
+        got_here, want_here = _first_difference(got[tensor.name], want[tensor.name], place)
+        if got_here is not None:
+            return Culprit(op=node.op, name=node.name, got=f"{got_here:.6g}", want=f"{want_here:.6g}")
+    return None
+
+
+def _first_difference(got: Array, want: Array, place: tuple[int, ...] | None) -> tuple[float | None, float]:
+    if (
+        place is not None
+        and len(place) == got.ndim
+        and all(at < size for at, size in zip(place, got.shape, strict=True))
+    ):
+        got, want = got[place], want[place]
+    with np.errstate(invalid="ignore"):
+        right = np.abs(got - want) <= _WRONG_RELATIVE * np.abs(want) + fp16.MIN_NORMAL
+        right |= (got == want) | (np.isnan(got) & np.isnan(want))
+    if right.all():
+        return None, 0.0
+    first = np.argmin(right)
+    return float(np.ravel(got)[first]), float(np.ravel(want)[first])

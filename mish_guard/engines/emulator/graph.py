@@ -1,0 +1,81 @@
+"""A saved model as a list of operations: what the evaluator walks through.
+
+`mlprogram.py` and `neuralnetwork.py` make a `Graph` from the two kinds of model Core ML stores.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class DType(str, enum.Enum):
+    """The element types an operation may declare."""
+
+    FP16 = "fp16"
+    FP32 = "fp32"
+    INT = "int"
+    BOOL = "bool"
+    STRING = "string"
+
+    @property
+    def is_float(self) -> bool:
+        """Whether values of this type are rounded."""
+        return self in (DType.FP16, DType.FP32)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An operand that names a graph input, a constant or the output of an earlier operation."""
+
+    name: str
+
+
+# An operand is a reference, an immediate value, or several of either (`concat` takes a list).
+Operand = Ref | Array | str | tuple["Operand", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """A named tensor with the type the model declares for it; `shape` is None where the model leaves it open."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One operation: MIL's name for it, its operands by parameter name, and what it declares to return."""
+
+    op: str
+    name: str
+    operands: Mapping[str, Operand]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A model: inputs, constants (float64, int64, bool or str), operations in execution order, output names."""
+
+    inputs: tuple[Tensor, ...]
+    constants: Mapping[str, Array | str]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+
+
+def widen(values: Any) -> Array:
+    """`values` as the evaluator keeps them: floats as float64, integers as int64, booleans as they are."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
+        return array.astype(np.float64)
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    return array
