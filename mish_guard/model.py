@@ -197,11 +197,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One pytest run of the matrix: who was judged, on what, and every measurement by key."""
+    """One pytest run of the matrix: who was judged, on what, and every measurement by key.
+
+    `neural_engines` names the places that are, or play, a Neural Engine; `expected` the keys of every cell that the
+    run set out to measure; `controls_error` says what is wrong with the stored controls.
+    """
 
     candidate: Candidate
     engine: str
     device: Mapping[str, Any]
+    neural_engines: tuple[str, ...]
     matrix_sha256: str
     expected: tuple[str, ...]
     measurements: Mapping[str, Measurement]

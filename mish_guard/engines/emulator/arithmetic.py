@@ -19,6 +19,7 @@ from mish_guard.engines.emulator.profiles import Profile, Softplus
 
 _MAC_OPS = frozenset({"conv", "linear", "matmul"})
 _CONSTANT_OFFSET_OPS = frozenset({"add", "sub"})
+_CONSTANT_GAIN_OPS = frozenset({"mul", "real_div"})
 
 
 class Arithmetic(Protocol):
@@ -84,6 +85,8 @@ class Emulated:
         result = self._hazard(node, operands, result)
         if node.op in _MAC_OPS or (node.op in _CONSTANT_OFFSET_OPS and constants):
             result = self._multiply_accumulate_stage(node, operands, result)
+        elif node.op in _CONSTANT_GAIN_OPS and constants:
+            result = _overflow(result, self.profile.constant_gain_limit)
         return np.where(np.isnan(result), 0.0, result) if self.profile.nan_to_inf else result
 
     def store(self, tensor: Tensor, values: Array) -> Array:
@@ -105,17 +108,17 @@ class Emulated:
         profile = self.profile
         if node.op == "softplus":
             return self._softplus(operands["x"], result)
+        if node.op == "softplus_parametric" and profile.softplus_parametric_limit is not None:
+            return _softplus_parametric(operands, result, profile.softplus_parametric_limit)
         if node.op == "log":
             return self._log(operands["x"], float(operands.get("epsilon", 0.0)), result)
         if node.op == "reduce_log_sum_exp" and profile.log_sum_exp_limit is not None:
-            # The sum is exp(result); it is rounded before the logarithm, without a shift by the maximum.
-            with np.errstate(over="ignore"):
-                total = fp16.to_fp16(np.exp(result))
-            return np.where(total > profile.log_sum_exp_limit, 0.0, result)
-        if node.op in ("real_div", "inverse") and profile.zero_loses_sign:
-            divisor = operands["y" if node.op == "real_div" else "x"]
-            return np.where((divisor == 0) & np.signbit(divisor), -result, result)
-        return result
+            return self._log_sum_exp(operands, result, profile.log_sum_exp_limit)
+        if node.op == "exp2":
+            return _overflow(result, profile.exp2_limit)
+        if node.op == "cast" and profile.cast_saturates:
+            return np.where(np.isfinite(result), np.clip(result, -fp16.MAX_FINITE, fp16.MAX_FINITE), result)
+        return _without_sign_of_zero(node.op, operands, result) if profile.zero_loses_sign else result
 
     def _softplus(self, x: Array, result: Array) -> Array:
         if self.profile.softplus is Softplus.EXACT:
@@ -135,17 +138,27 @@ class Emulated:
             result = np.where(fp16.to_fp16(x + epsilon) >= limit, profile.log_of_inf, result)
         return result
 
+    def _log_sum_exp(self, operands: Mapping[str, Any], result: Array, limit: float) -> Array:
+        # Exponentials are rounded, then summed without a shift by the maximum (F20, F22).
+        axes = operands.get("axes")
+        over = None if axes is None else tuple(int(axis) for axis in np.atleast_1d(axes))
+        terms = fp16.to_fp16(np.exp(operands["x"])).astype(np.float64)
+        total = fp16.to_fp16(terms.sum(axis=over, keepdims=bool(operands.get("keep_dims", False))))
+        if self.profile.log_of_zero is not None:
+            result = np.where(total == 0, self.profile.log_of_zero, result)
+        return np.where(total <= limit, result, 0.0)
+
     def _multiply_accumulate_stage(self, node: Node, operands: Mapping[str, Any], result: Array) -> Array:
         if _single_tap(node, operands):
             return result
+        limit = self.profile.mac_limit
+        if node.op not in _MAC_OPS:
+            return _overflow(result, limit)
         if self.profile.flush_subnormals:
             result = _flush(result)
-        if self.profile.mac_limit is None:
-            return result
-        if node.op in _MAC_OPS and products.bound(node.op, operands) >= self.profile.mac_limit:
-            return products.overflow_partials(node.op, operands, result, self.profile.mac_limit)
-        over = np.abs(fp16.to_fp16(result)) >= self.profile.mac_limit
-        return np.where(over, np.copysign(np.inf, result), result)
+        if limit is not None and fp16.to_fp16(products.bound(node.op, operands)) >= limit:
+            return products.overflow_partials(node.op, operands, result, limit)
+        return result
 
 
 def _is_float(value: Any) -> bool:
@@ -154,6 +167,30 @@ def _is_float(value: Any) -> bool:
 
 def _flush(values: Array) -> Array:
     return np.where(np.abs(values) < fp16.MIN_NORMAL, np.copysign(0.0, values), values)
+
+
+def _overflow(values: Array, limit: float | None) -> Array:
+    """`values`, with infinity where the half-precision result would reach `limit`."""
+    if limit is None:
+        return values
+    return np.where(np.abs(fp16.to_fp16(values)) >= limit, np.copysign(np.inf, values), values)
+
+
+def _softplus_parametric(operands: Mapping[str, Any], result: Array, limit: float) -> Array:
+    x, beta = operands["x"], operands["beta"]
+    with np.errstate(over="ignore"):
+        e = np.exp(beta.reshape(1, -1, *([1] * (x.ndim - 2))) * x)
+    return np.where(e >= limit, 0.0, result)
+
+
+def _without_sign_of_zero(op: str, operands: Mapping[str, Any], result: Array) -> Array:
+    """-0 counts as +0 in front of a reciprocal and a root."""
+    if op in ("inverse", "real_div"):
+        divisor = np.asarray(operands["y" if op == "real_div" else "x"])
+        return np.where((divisor == 0) & np.signbit(divisor), -result, result)
+    if op in ("rsqrt", "sqrt"):
+        return np.where(operands["x"] == 0, np.abs(result), result)
+    return result
 
 
 def _single_tap(node: Node, operands: Mapping[str, Any]) -> bool:

@@ -1,0 +1,94 @@
+"""Baselines: stored measurements of one engine at one place. Find, load, replace.
+
+A baseline is readable in a diff: one cell per line. It is replaced by `mish-guard refresh --reason` and by nothing
+else.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mish_guard import files, limits, measure, record
+from mish_guard.errors import MissingBaselineError, UnreadableFileError
+from mish_guard.model import Measurement, Run
+
+SHIPPED = files.DATA / "baselines"
+
+# What a figure means; a baseline with other versions cannot be compared with a run of this program.
+FORMULA = {"measure": measure.FORMULA_VERSION, "ceiling": limits.CEILING_VERSION}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The stored cells of one place, with who measured them, on what, when and why."""
+
+    path: str
+    formula: Mapping[str, int]
+    provenance: Mapping[str, Any]
+    cells: Mapping[str, Measurement]
+
+
+def path_of(folder: Path, engine: str, where: str, device: Mapping[str, Any]) -> Path:
+    """The file of one place: engine and profile, or engine, device and compute unit."""
+    key = device.get("baseline_key")
+    return folder / ("-".join(part for part in (engine, key, where) if part) + ".json")
+
+
+def load_for(run: Run, folder: Path) -> dict[str, Baseline]:
+    """The baseline of every place the run measured, by place; a place without a file is left out."""
+    places = sorted({measurement.key.where for measurement in run.measurements.values()})
+    paths = {where: path_of(folder, run.engine, where, run.device) for where in places}
+    return {where: load(path) for where, path in paths.items() if path.exists()}
+
+
+def load(path: Path) -> Baseline:
+    """The baseline in a file; raises MissingBaselineError or UnreadableFileError."""
+    if not path.exists():
+        msg = f"There is no baseline '{path}'. Measure one: mish-guard refresh --reason '…'"
+        raise MissingBaselineError(msg)
+    document = files.read_json(path)
+    body = record.check_seal(document, path)
+    files.validate(document, "baseline", path)
+    cells = {key: record.measurement_from_json(cell) for key, cell in body["cells"].items()}
+    wrong = next((key for key, cell in cells.items() if str(cell.key) != key), None)
+    if wrong is not None:
+        msg = f"'{path}' files the cell {cells[wrong].key} under '{wrong}'. Restore it from version control."
+        raise UnreadableFileError(msg)
+    return Baseline(path=str(path), formula=body["formula"], provenance=body["provenance"], cells=cells)
+
+
+def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
+    """The cells of one place that a baseline holds: all but the controls, which judge the engine."""
+    return {
+        key: measurement
+        for key, measurement in sorted(run.measurements.items())
+        if measurement.key.where == where and not measurement.key.role.is_control
+    }
+
+
+def text_of(run: Run, where: str, *, reason: str, repeats: int) -> str:
+    """A baseline file for one place of a run, one cell per line."""
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    document = record.sealed(
+        {
+            "formula": FORMULA,
+            "provenance": {
+                "candidate": {key: value for key, value in asdict(run.candidate).items() if key != "path"},
+                "created": now.isoformat(),
+                "device": dict(run.device),
+                "engine": run.engine,
+                "matrix_sha256": run.matrix_sha256,
+                "reason": reason,
+                "repeats": repeats,
+                "where": where,
+            },
+            "cells": {key: record.measurement_to_json(cell) for key, cell in judged_cells(run, where).items()},
+        }
+    )
+    cells = ",\n".join(f'  "{key}": {files.canonical_json(cell)}' for key, cell in document.pop("cells").items())
+    head = "".join(f' "{key}": {files.canonical_json(value)},\n' for key, value in sorted(document.items()))
+    return f'{{\n{head} "cells": {{\n{cells}\n }}\n}}\n'

@@ -1,0 +1,46 @@
+"""The candidate: which coremltools `import coremltools` gives, and which converter for mish it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import platform
+from pathlib import Path
+
+from mish_guard import files, lowerings
+from mish_guard.convert import quiet
+from mish_guard.errors import MachineError
+from mish_guard.model import Candidate
+
+
+def identify(lowering: str) -> Candidate:
+    """Versions, path and converter of the imported coremltools; raises MachineError if it does not import."""
+    try:
+        with quiet():
+            import coremltools
+            import numpy as np
+            import torch
+
+            source = inspect.getsource(lowerings.registered_converter())
+    except ImportError as error:
+        msg = f"coremltools cannot be imported: {error}. Install it, or run the gate in the environment that has it."
+        raise MachineError(msg) from error
+    folder = Path(coremltools.__file__).parent
+    build = _build_record(folder)
+    return Candidate(
+        coremltools=coremltools.__version__,
+        path=str(folder),
+        lowering=lowering,
+        converter_sha256=hashlib.sha256(source.encode()).hexdigest(),
+        torch=torch.__version__,
+        numpy=np.__version__,
+        python=platform.python_version(),
+        commit=build.get("commit"),
+        native=build.get("native"),
+    )
+
+
+def _build_record(folder: Path) -> dict[str, str]:
+    """What `ci/build_coremltools.py` left beside a package that it built; empty for a released one."""
+    path = folder / "mish_guard_build.json"
+    return dict(files.read_json(path)) if path.exists() else {}

@@ -1,0 +1,86 @@
+"""The bench: converts each model once, runs it at every place, and measures. It judges nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from mish_guard import controls, limits, lowerings, modules
+from mish_guard.convert import convert
+from mish_guard.engines import Engine
+from mish_guard.errors import ConversionError, GuardError
+from mish_guard.matrix import Cell
+from mish_guard.model import Backend, CellKey, Culprit, Failure, Frontend, Measurement, Role
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a conversion depends on; cells that share it share one package."""
+
+    model: str
+    lowering: str
+    frontend: Frontend
+    backend: Backend
+
+
+class Bench:
+    """Measures cells with one engine and one candidate lowering; keeps packages in `folder`."""
+
+    def __init__(self, engine: Engine, lowering: str, folder: Path, controls_folder: Path) -> None:
+        self._engine = engine
+        self._lowering = lowering
+        self._folder = folder
+        self._controls = controls_folder
+        self._packages: dict[Recipe, Path | ConversionError] = {}
+
+    def measure(self, cell: Cell) -> Measurement:
+        """The measurement of one cell; what fails on the way becomes its failure."""
+        blank = Measurement(key=cell.key, known_gap=cell.known_gap)
+        case = modules.case(cell.key.case)
+        try:
+            package = self._package(cell.key, case)
+            execution = self._engine.run(package, case.feeds(), cell.key.where)
+            measured = dataclasses.replace(
+                blank,
+                figures=case.figures(execution.predictions),
+                placement=execution.placement,
+                repeats_agree=execution.repeats_agree,
+            )
+        except ConversionError as error:
+            return dataclasses.replace(blank, failure=Failure(stage="convert", reason=str(error)))
+        except GuardError as error:
+            return dataclasses.replace(blank, failure=Failure(stage="engine", reason=str(error)))
+        return dataclasses.replace(measured, culprit=self._culprit(measured, package, case))
+
+    def _package(self, key: CellKey, case: modules.Case) -> Path:
+        if key.role.is_control:
+            return controls.stored_package(key.role, case.model, self._controls)
+        lowering = lowerings.SHIPPED if key.role is Role.GRAFT else self._lowering
+        recipe = Recipe(model=case.model, lowering=lowering, frontend=key.frontend, backend=key.backend)
+        if recipe not in self._packages:
+            self._packages[recipe] = self._convert(recipe, case)
+        package = self._packages[recipe]
+        if isinstance(package, ConversionError):
+            raise package
+        return package
+
+    def _convert(self, recipe: Recipe, case: modules.Case) -> Path | ConversionError:
+        try:
+            return convert(
+                case.build(),
+                case.feeds()[0],
+                lowering=recipe.lowering,
+                frontend=recipe.frontend,
+                backend=recipe.backend,
+                stem=self._folder / f"{len(self._packages):03d}-{recipe.model}",
+            )
+        except ConversionError as error:
+            return error
+
+    def _culprit(self, measured: Measurement, package: Path, case: modules.Case) -> Culprit | None:
+        figures = measured.figures
+        if figures is None or limits.is_within(figures):
+            return None
+        located = case.locate(figures.bad_intervals[0].first) if figures.bad_intervals else None
+        feed, place = located if located is not None else (0, None)
+        return self._engine.first_wrong(package, case.feeds()[feed], measured.key.where, place)

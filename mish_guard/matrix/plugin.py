@@ -1,0 +1,107 @@
+"""The pytest plugin of the matrix: options, one test per cell, and the results file.
+
+pytest-json-report collects the tests; this plugin adds each cell's measurement to its test's metadata and who was
+judged to the report, and writes the whole atomically. Installed as an entry point, it wakes up when a session is asked
+for the tests of this package: `pytest --pyargs mish_guard.matrix`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mish_guard import files, lowerings, record
+from mish_guard.errors import GuardError
+from mish_guard.model import CellKey, Measurement, Role
+
+if TYPE_CHECKING:  # torch and coremltools load with these, and every pytest session of an environment loads this file
+    from mish_guard.matrix import Cell
+    from mish_guard.matrix.bench import Bench
+    from mish_guard.matrix.session import Session
+
+CONTROLS = files.DATA / "controls"
+RESULTS = "results.json"
+
+_session_key = pytest.StashKey["Session"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the matrix; `mish-guard run` sets them from its own."""
+    group = parser.getgroup("mish-guard")
+    group.addoption("--mish-engine", default="emulator", help="emulator or coreml")
+    group.addoption("--mish-profile", action="append", help="emulator profile; repeat for several (default: all)")
+    group.addoption("--mish-lowering", default=lowerings.AS_IS, help="as-is, or a lowering to convert mish through")
+    group.addoption("--mish-matrix", help="matrix file (default: the one in the package)")
+    group.addoption("--mish-controls", default=str(CONTROLS), help="folder of the stored control packages")
+    group.addoption("--mish-results", default=RESULTS, help="results file to write")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare the run and let pytest-json-report collect without saving: the results file is ours to write."""
+    config.addinivalue_line("markers", "cells(family, role): the cells of the matrix that a test measures")
+    if not _is_matrix_run(config):
+        return
+    from mish_guard.matrix.session import Session
+
+    config.option.json_report = True
+    config.option.json_report_file = ""
+    config.option.json_report_omit = ["collectors", "keywords", "log", "streams", "traceback", "warnings"]
+    try:
+        config.stash[_session_key] = Session(config)
+    except GuardError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _is_matrix_run(config: pytest.Config) -> bool:
+    return any("mish_guard.matrix" in arg or "mish_guard/matrix" in arg for arg in config.args)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each cell that a test's marker selects."""
+    marker = metafunc.definition.get_closest_marker("cells")
+    if marker is None:
+        return
+    chosen = [cell for cell in metafunc.config.stash[_session_key].cells if _matches(cell.key, **marker.kwargs)]
+    metafunc.parametrize("cell", chosen, ids=[str(cell.key) for cell in chosen])
+
+
+def _matches(key: CellKey, role: Role, family: Any = None) -> bool:
+    return key.role is role and family in (None, key.family)
+
+
+@pytest.fixture(scope="session")
+def mish_bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The bench that all cells share."""
+    return request.config.stash[_session_key].bench(tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture
+def measurement(
+    cell: Cell, mish_bench: Bench, request: pytest.FixtureRequest, json_metadata: dict[str, Any]
+) -> Measurement:
+    """The measurement of the test's cell, recorded before anything is asserted of it."""
+    measured = mish_bench.measure(cell)
+    request.config.stash[_session_key].measurements[str(cell.key)] = measured
+    json_metadata["measurement"] = record.measurement_to_json(measured)
+    return measured
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
+    """Leave out what names the machine. Other pytest sessions keep their report as it is."""
+    if "mish_guard" not in str(json_report.get("tests", "")):
+        return
+    for noise in ("root", "environment"):
+        json_report.pop(noise, None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the results file; a session that only collects or failed to start writes none."""
+    state = session.config.stash.get(_session_key, None)
+    plugin = getattr(session.config, "_json_report", None)
+    if state is None or plugin is None or plugin.report is None or session.config.option.collectonly:
+        return
+    record.write_run(state.results_path, {**plugin.report, "mish_guard": record.run_section(state.run())})

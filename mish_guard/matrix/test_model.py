@@ -1,0 +1,12 @@
+"""A whole net with mish, in which an error spreads."""
+
+import pytest
+
+from mish_guard import limits
+from mish_guard.model import Family, Measurement, Role
+
+
+@pytest.mark.cells(role=Role.CANDIDATE, family=Family.MODEL)
+def test_candidate(measurement: Measurement) -> None:
+    """The candidate does what the matrix expects of the cell."""
+    assert limits.complaint(measurement) is None

@@ -1,0 +1,12 @@
+"""The test of coremltools PR #2618: three input scales through a small convolutional net."""
+
+import pytest
+
+from mish_guard import limits
+from mish_guard.model import Family, Measurement, Role
+
+
+@pytest.mark.cells(role=Role.CANDIDATE, family=Family.STABILITY)
+def test_candidate(measurement: Measurement) -> None:
+    """The candidate does what the matrix expects of the cell."""
+    assert limits.complaint(measurement) is None

@@ -1,0 +1,12 @@
+"""The roads by which mish enters a model; some are known gaps."""
+
+import pytest
+
+from mish_guard import limits
+from mish_guard.model import Family, Measurement, Role
+
+
+@pytest.mark.cells(role=Role.CANDIDATE, family=Family.SURFACE)
+def test_candidate(measurement: Measurement) -> None:
+    """The candidate does what the matrix expects of the cell."""
+    assert limits.complaint(measurement) is None

@@ -1,0 +1,302 @@
+"""The torch models of the matrix, their inputs and their references.
+
+A `Case` says what is converted (its `model`, shared by cases that differ in input only), what is fed, and how
+outputs become figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from mish_guard import fp16, measure, reference
+from mish_guard.errors import NotComparableError, UsageError
+from mish_guard.model import Figures
+
+Half = NDArray[np.float16]
+
+# Flattened, a sweep tile feeds 16384 inputs to the head, the largest extent that the Neural Engines of M1 to M3
+# accept (ANEForge, docs/cross-chip.md).
+_TILE = 128
+_TILE_SHAPE = (1, 1, _TILE, _TILE)
+
+
+class Handwritten(nn.Module):
+    """mish as people write it; coremltools sees softplus, tanh and mul, never mish."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        return x * torch.tanh(functional.softplus(x))
+
+
+class Functional(nn.Module):
+    """mish through torch.nn.functional."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        return functional.mish(x)
+
+
+class Inplace(nn.Module):
+    """The in-place form; the copy keeps the caller's tensor, whose value the sweep reads out too."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        return functional.mish(x.clone(), inplace=True)
+
+
+class Sweep(nn.Module):
+    """A delta convolution, the activation, and a head, as the reproduction of coremltools #2687 has them.
+
+    The convolution copies its input, so every output of the activation belongs to one known input; the head gives the
+    Neural Engine a reason to take the model. The first output shows which inputs the convolution carried unchanged.
+    """
+
+    def __init__(self, activation: nn.Module, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, kernel, padding="same", bias=False)
+        self.activation = activation
+        self.head = nn.Linear(_TILE * _TILE, 1, bias=False)
+        with torch.no_grad():
+            self.conv.weight.zero_()[0, 0, kernel // 2, kernel // 2] = 1.0
+            self.head.weight.fill_(2.0**-14)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(1, 1, 128, 128) to what the convolution carried, the activation, and the head."""
+        carried = self.conv(x)
+        activated = self.activation(carried)
+        return carried, activated, self.head(torch.flatten(activated, 1))
+
+
+class Stability(nn.Module):
+    """The model of the test in coremltools PR #2618: convolution 1 → 16, mish, flatten, linear to 10.
+
+    The linear weights of the original are not known; 1 / 12544 turns the output into the mean of mish and keeps every
+    partial sum far below 2**15, where the Neural Engine's sums overflow.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 16, 3, padding="same")
+        self.activation = nn.Mish()
+        self.head = nn.Linear(28 * 28 * 16, 10)
+        with torch.no_grad():
+            self.conv.weight.fill_(1.0)
+            self.conv.bias.zero_()  # type: ignore[union-attr]
+            self.head.weight.fill_(1.0 / (28 * 28 * 16))
+            self.head.bias.zero_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(1, 1, 28, 28) to (1, 10)."""
+        return self.head(torch.flatten(self.activation(self.conv(x)), 1))  # type: ignore[no-any-return]
+
+
+class Tower(nn.Module):
+    """A small residual tower with mish, in the manner of KataGo's nets, through which an error spreads.
+
+    The weights are a fixed wave, so that they depend on no random number generator.
+    """
+
+    CHANNELS = 16
+    BLOCKS = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(4, self.CHANNELS, 3, padding="same")
+        self.first = nn.ModuleList(self._convolution() for _ in range(self.BLOCKS))
+        self.second = nn.ModuleList(self._convolution() for _ in range(self.BLOCKS))
+        self.activation = nn.Mish()
+        self.head = nn.Linear(self.CHANNELS * 8 * 8, 8)
+        with torch.no_grad():
+            for number, parameter in enumerate(self.parameters()):
+                parameter.copy_(_wave(parameter.shape, phase=float(number)))
+
+    def _convolution(self) -> nn.Conv2d:
+        return nn.Conv2d(self.CHANNELS, self.CHANNELS, 3, padding="same")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(1, 4, 8, 8) to (1, 8)."""
+        x = self.stem(x)
+        for first, second in zip(self.first, self.second, strict=True):
+            x = x + second(self.activation(first(self.activation(x))))
+        return self.head(torch.flatten(self.activation(x), 1))  # type: ignore[no-any-return]
+
+
+def _wave(shape: Sequence[int], phase: float) -> torch.Tensor:
+    """Values of a sine in [-a, a] with a = 1 / sqrt(fan-in), rounded to half precision."""
+    fan_in = math.prod(shape[1:]) or 1
+    steps = np.arange(math.prod(shape), dtype=np.float64)
+    values = np.sin(0.7 * steps + phase) / math.sqrt(fan_in)
+    return torch.from_numpy(fp16.to_fp16(values).astype(np.float32).reshape(tuple(shape)))
+
+
+class Case(Protocol):
+    """One model with its inputs; `model` names the conversion that cases may share."""
+
+    model: str
+
+    def build(self) -> nn.Module:
+        """The torch module in evaluation mode, float32."""
+
+    def feeds(self) -> list[tuple[Half, ...]]:
+        """The inputs of each prediction."""
+
+    def figures(self, predictions: Sequence[Sequence[Any]]) -> Figures:
+        """Figures of what an engine returned for the feeds."""
+
+    def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
+        """Which feed holds input `x` and where in the activation's tensor; None where inputs are mixed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepCase:
+    """Every half-precision number through one activation.
+
+    A 3×3 delta kernel multiplies eight neighbours by zero, and 0 * inf is NaN: inputs that are not finite lie apart,
+    every other row and column of tiles of their own.
+    """
+
+    model: str
+    activation: Callable[[], nn.Module]
+    kernel: int | None
+    shape: tuple[int, ...] = _TILE_SHAPE
+    want: Callable[[Any], Any] = reference.mish
+
+    def build(self) -> nn.Module:
+        return (self.activation() if self.kernel is None else Sweep(self.activation(), self.kernel)).eval()
+
+    def feeds(self) -> list[tuple[Half, ...]]:
+        finite, special = self._tiles()
+        return [(tile,) for tile in (*finite, *special)]
+
+    def figures(self, predictions: Sequence[Sequence[Any]]) -> Figures:
+        finite, special = self._tiles()
+        if len(predictions) != len(finite) + len(special):
+            msg = f"The engine returned {len(predictions)} predictions for {len(finite) + len(special)} inputs."
+            raise NotComparableError(msg)
+        inputs = fp16.finite_values()
+        got = self._joined(predictions[: len(finite)], self._activation_output)[: len(inputs)]
+        covered = np.ones(len(inputs), dtype=bool)
+        if self.kernel is not None:
+            covered = self._joined(predictions[: len(finite)], 0)[: len(inputs)] == inputs
+        return measure.sweep(inputs, got, self.want(inputs), covered=covered, specials=self._specials(predictions))
+
+    def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
+        position = int(np.flatnonzero(fp16.finite_values() == np.float16(x))[0])
+        feed, place = divmod(position, math.prod(self.shape))
+        return feed, tuple(int(index) for index in np.unravel_index(place, self.shape))
+
+    @property
+    def _activation_output(self) -> int:
+        return 0 if self.kernel is None else 1
+
+    def _tiles(self) -> tuple[list[Half], list[Half]]:
+        size = math.prod(self.shape)
+        finite = fp16.finite_values()
+        padded = np.zeros(-(-len(finite) // size) * size, dtype=np.float16)
+        padded[: len(finite)] = finite
+        special = np.zeros(size, dtype=np.float16)
+        special[self._special_places()] = fp16.special_values()
+        return [tile.reshape(self.shape) for tile in padded.reshape(-1, size)], [special.reshape(self.shape)]
+
+    def _special_places(self) -> NDArray[np.intp]:
+        """Flat places no two of which lie in one 3×3 neighbourhood."""
+        places = np.arange(math.prod(self.shape)).reshape(-1, self.shape[-1])
+        return places[::2, ::2].ravel()[: len(fp16.special_values())] if self.kernel else places.ravel()[:2048]
+
+    def _specials(self, predictions: Sequence[Sequence[Any]]) -> dict[str, Half]:
+        inputs = fp16.special_values()
+        got = self._half(predictions[-1][self._activation_output]).ravel()[self._special_places()]
+        return {
+            "+inf": got[np.isposinf(inputs)],
+            "-inf": got[np.isneginf(inputs)],
+            "nan": got[np.isnan(inputs)],
+        }
+
+    def _joined(self, predictions: Sequence[Sequence[Any]], output: int) -> Half:
+        return np.concatenate([self._half(prediction[output]).ravel() for prediction in predictions])
+
+    def _half(self, values: Any) -> Half:
+        array = np.asarray(values)
+        if array.shape != self.shape:
+            msg = f"The engine returned an output of shape {array.shape}; expected {self.shape}."
+            raise NotComparableError(msg)
+        return fp16.to_fp16(array)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputCase:
+    """A whole model on one input; the reference is the same torch model in float64 with half-precision weights."""
+
+    model: str
+    module: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    scale: float
+
+    def build(self) -> nn.Module:
+        return self.module().eval()
+
+    def feeds(self) -> list[tuple[Half, ...]]:
+        values = np.linspace(-1.0, 1.0, math.prod(self.shape)) * self.scale
+        return [(fp16.to_fp16(values).reshape(self.shape),)]
+
+    def figures(self, predictions: Sequence[Sequence[Any]]) -> Figures:
+        (prediction,) = predictions
+        return measure.outputs(fp16.to_fp16(prediction[0]), self._want())
+
+    def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
+        del x
+        return None
+
+    def _want(self) -> NDArray[np.float64]:
+        module = self.build()
+        for parameter in module.parameters():
+            parameter.data = parameter.data.half()
+        module = module.double()
+        with torch.no_grad():
+            want = module(torch.from_numpy(self.feeds()[0][0].astype(np.float64)))
+        return np.asarray(want.numpy(), dtype=np.float64)
+
+
+def _stability(scale: float) -> OutputCase:
+    return OutputCase(model="stability", module=Stability, shape=(1, 1, 28, 28), scale=scale)
+
+
+def _rank(shape: tuple[int, ...]) -> SweepCase:
+    return SweepCase(model=f"rank-{len(shape)}", activation=nn.Mish, kernel=None, shape=shape)
+
+
+CASES: dict[str, Case] = {
+    "scale-0.1": _stability(0.1),
+    "scale-3.5": _stability(3.5),
+    "scale-11.0": _stability(11.0),
+    "mish-k3": SweepCase(model="mish-k3", activation=nn.Mish, kernel=3),
+    "mish-k1": SweepCase(model="mish-k1", activation=nn.Mish, kernel=1),
+    "nn.Mish": SweepCase(model="mish-k3", activation=nn.Mish, kernel=3),
+    "inplace": SweepCase(model="inplace", activation=Inplace, kernel=3),
+    "F.mish": SweepCase(model="F.mish", activation=Functional, kernel=3),
+    "handwritten": SweepCase(model="handwritten", activation=Handwritten, kernel=3),
+    "nn.Softplus": SweepCase(model="softplus-k3", activation=nn.Softplus, kernel=3, want=reference.softplus),
+    "rank-1": _rank((65536,)),
+    "rank-2": _rank((256, 256)),
+    "rank-3": _rank((16, 64, 64)),
+    "rank-5": _rank((2, 2, 16, 32, 32)),
+    "tower": OutputCase(model="tower", module=Tower, shape=(1, 4, 8, 8), scale=32.0),
+}
+
+
+def case(name: str) -> Case:
+    """The case called `name`; raises UsageError with the names there are."""
+    try:
+        return CASES[name]
+    except KeyError:
+        msg = f"No case is called '{name}'. Choose from: {', '.join(CASES)}."
+        raise UsageError(msg) from None
