@@ -1,0 +1,1 @@
+"""Reports: a judgement in the form that a reader wants. They decide nothing."""

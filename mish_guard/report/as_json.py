@@ -1,0 +1,78 @@
+"""A judgement as one JSON object, for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+from mish_guard.fp16 import hex_bits
+from mish_guard.model import BadInterval, Role
+from mish_guard.record import SCHEMA_VERSION
+from mish_guard.verdict import Finding, Judgement, Status
+
+
+def document(judgement: Judgement) -> dict[str, Any]:
+    """The object that `mish-guard gate --format json` prints."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": judgement.verdict.value,
+        "exit_code": int(judgement.exit_code),
+        "reason": judgement.reason,
+        "armed": judgement.armed,
+        "evidence": evidence(judgement),
+        "candidate": dataclasses.asdict(judgement.run.candidate),
+        "controls": controls(judgement),
+        "counts": dict(sorted(Counter(row.status.value for row in judgement.rows).items())),
+        "findings": [_finding(finding) for finding in judgement.findings],
+        "known_gaps": [
+            {"cell": row.cell, "reason": row.measurement.known_gap, "intervals": _intervals(row.measurement)}
+            for row in judgement.rows
+            if row.status is Status.KNOWN_GAP and row.measurement is not None
+        ],
+        "cells": {row.cell: row.status.value for row in judgement.rows},
+    }
+
+
+def evidence(judgement: Judgement) -> dict[str, Any]:
+    """What the verdict rests on: the engine, its places, and whether any hardware was measured."""
+    run = judgement.run
+    places = sorted({measurement.key.where for measurement in run.measurements.values()})
+    return {"engine": run.engine, "places": places, "hardware": run.engine != "emulator", "device": dict(run.device)}
+
+
+def controls(judgement: Judgement) -> dict[str, Any]:
+    """How many controls did what they must, of how many."""
+    counts: dict[str, Any] = {}
+    for role, word in ((Role.NEGATIVE_CONTROL, "negative"), (Role.POSITIVE_CONTROL, "positive")):
+        rows = [row for row in judgement.rows if row.measurement is not None and row.measurement.key.role is role]
+        good = sum(row.status is Status.CONTROL_OK for row in rows)
+        counts[word] = {"ok": good, "of": len(rows)}
+    return {**counts, "error": judgement.run.controls_error}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "cell": finding.cell,
+        "status": finding.status.value,
+        "signature": finding.signature.value,
+        "defect": finding.defect,
+        "interval": None if finding.interval is None else _interval(finding.interval),
+        "first_wrong_op": finding.first_wrong_op,
+        "message": finding.message,
+        "repeat": f"mish-guard explain '{finding.cell}'",
+    }
+
+
+def _interval(interval: BadInterval) -> dict[str, Any]:
+    return {
+        "first": interval.first,
+        "first_bits": hex_bits(interval.first),
+        "last": interval.last,
+        "last_bits": hex_bits(interval.last),
+        "count": interval.count,
+    }
+
+
+def _intervals(measurement: Any) -> list[dict[str, Any]]:
+    return [] if measurement.figures is None else [_interval(each) for each in measurement.figures.bad_intervals]

@@ -1,0 +1,105 @@
+"""A judgement in text: the first line says what happened and why, the last what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from mish_guard.errors import ExitCode
+from mish_guard.model import BadInterval, Measurement
+from mish_guard.report import as_json
+from mish_guard.verdict import Finding, Judgement, Row, Status, Verdict
+
+_SHOWN = 12
+
+
+def lines(judgement: Judgement) -> Iterator[str]:
+    """The report, line by line."""
+    armed = "armed" if judgement.armed else "not armed"
+    yield f"{judgement.verdict.value} ({armed}): {judgement.reason}"
+    yield ""
+    yield from _facts(judgement)
+    yield from _findings(judgement.findings)
+    yield from _gaps(judgement.rows)
+    yield ""
+    yield next_step(judgement)
+
+
+def next_step(judgement: Judgement) -> str:
+    """One line that says what to do."""
+    if judgement.verdict is Verdict.PASS:
+        stale = any(row.status is Status.BETTER for row in judgement.rows)
+        return "Next: mish-guard refresh --reason '…' to store the better figures." if stale else "Nothing to do."
+    if judgement.verdict is Verdict.BROKEN:
+        return "Next: repair the machine or the installation; the candidate was not judged."
+    if judgement.exit_code is ExitCode.FAIL:
+        worst = next((each for each in judgement.findings if each.status is Status.OVER_CEILING), judgement.findings[0])
+        return f"Next: mish-guard explain '{worst.cell}'"
+    if judgement.exit_code is ExitCode.LOST:
+        return "Next: restore the cells, or store a new baseline: mish-guard refresh --reason '…'"
+    if judgement.exit_code is ExitCode.NO_BASELINE:
+        return "Next: mish-guard refresh --reason '…' to measure a baseline."
+    return "Next: run where the negative control can be caught: a profile ane…, or a Neural Engine."
+
+
+def interval_text(interval: BadInterval | None) -> str:
+    """An interval as mathematicians write it."""
+    return "" if interval is None else f"[{interval.first!r}, {interval.last!r}]"
+
+
+def _facts(judgement: Judgement) -> Iterator[str]:
+    run = judgement.run
+    evidence = as_json.evidence(judgement)
+    measured = "measured on hardware" if evidence["hardware"] else "emulated, no hardware was measured"
+    yield f"evidence   {run.engine} at {', '.join(evidence['places'])}: {measured}"
+    candidate = run.candidate
+    commit = f", commit {candidate.commit}" if candidate.commit else ""
+    native = f", native libraries {candidate.native}" if candidate.native else ""
+    yield f"candidate  coremltools {candidate.coremltools}{commit}{native}, lowering {candidate.lowering}"
+    yield f"           {candidate.path}"
+    controls = as_json.controls(judgement)
+    negative, positive = controls["negative"], controls["positive"]
+    yield (
+        f"controls   negative caught {negative['ok']} of {negative['of']}, "
+        f"positive passes {positive['ok']} of {positive['of']}"
+    )
+    counts = Counter(row.status.value for row in judgement.rows)
+    yield f"cells      {len(judgement.rows)}: {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
+    for where, baseline in sorted(judgement.baselines.items()):
+        given = baseline.provenance
+        yield f"baseline   {where}: {given['candidate']['lowering']}, {given['created']}, “{given['reason']}”"
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    if not findings:
+        return
+    ordered = sorted(findings, key=lambda each: (each.status is not Status.OVER_CEILING, each.cell))
+    yield ""
+    yield f"findings ({len(findings)})"
+    for finding in ordered[:_SHOWN]:
+        yield f"  {finding.cell}"
+        parts = [finding.status.value, finding.signature.value, interval_text(finding.interval)]
+        if finding.first_wrong_op:
+            parts.append(f"first wrong op {finding.first_wrong_op}")
+        if finding.defect:
+            parts.append(f"reintroduces {finding.defect}")
+        yield f"      {', '.join(part for part in parts if part)}"
+        yield f"      {finding.message}"
+    if len(ordered) > _SHOWN:
+        yield f"  … and {len(ordered) - _SHOWN} more; --format json has them all"
+
+
+def _gaps(rows: Sequence[Row]) -> Iterator[str]:
+    gaps = [row.measurement for row in rows if row.status is Status.KNOWN_GAP and row.measurement is not None]
+    if not gaps:
+        return
+    yield ""
+    yield f"known gaps ({len(gaps)}): wrong whatever the lowering of mish, and expected to be"
+    grouped: dict[tuple[str, str], list[Measurement]] = {}
+    for gap in gaps:
+        grouped.setdefault((f"{gap.key.case} by {gap.key.frontend.value}", gap.known_gap or ""), []).append(gap)
+    for (name, reason), members in grouped.items():
+        intervals = {interval_text(each) for gap in members if gap.figures for each in gap.figures.bad_intervals}
+        places = ", ".join(gap.key.where for gap in members)
+        yield f"  {name} at {places}: {' '.join(sorted(intervals))}"
+        yield f"      {reason}"

@@ -1,0 +1,319 @@
+"""The verdict: a pure function of a run, its baselines and the ceilings. It reads no file and prints nothing.
+
+| candidate and graft                          | negative control | positive control | verdict               |
+|----------------------------------------------|------------------|------------------|-----------------------|
+| within ceilings and baseline                 | caught           | passes           | PASS                  |
+| one over a ceiling, or worse than baseline   | any              | passes           | FAIL                  |
+| within                                       | not caught       | passes           | INCONCLUSIVE          |
+| any                                          | any              | fails            | BROKEN                |
+
+A run that lost cells or has no baseline is INCONCLUSIVE too, with an exit code of its own: lack of evidence is never
+green.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mish_guard import limits
+from mish_guard.baseline import FORMULA, Baseline
+from mish_guard.errors import ExitCode
+from mish_guard.explain import Defect, Signature, defect, main_interval, signature
+from mish_guard.model import BadInterval, Figures, Measurement, Role, Run
+
+# Worse than the baseline: a largest error in units in the last place that grew by more than this. A quarter is what
+# another order of rounding may cost; half a unit is the rounding of the output itself.
+WORSE_RELATIVE = 0.25
+WORSE_ULP = 0.5
+
+
+class Verdict(str, enum.Enum):
+    """What the gate says."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    BROKEN = "BROKEN"
+
+
+class Status(str, enum.Enum):
+    """One cell against its baseline."""
+
+    SAME = "same"
+    WITHIN = "within"
+    BETTER = "better"
+    WORSE = "worse"
+    OVER_CEILING = "over ceiling"
+    LOST = "lost"
+    NEW = "new"
+    NOT_COMPARABLE = "not comparable"
+    NO_BASELINE = "no baseline"
+    KNOWN_GAP = "known gap"
+    CONTROL_OK = "control ok"
+    CONTROL_FAILED = "control failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that needs a reader: what, where, which operation, which known defect."""
+
+    cell: str
+    status: Status
+    signature: Signature
+    message: str
+    interval: BadInterval | None = None
+    first_wrong_op: str | None = None
+    defect: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One cell of run or baseline with its status."""
+
+    cell: str
+    status: Status
+    measurement: Measurement | None
+    baseline: Measurement | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The verdict with everything it rests on."""
+
+    verdict: Verdict
+    exit_code: ExitCode
+    reason: str
+    armed: bool
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    run: Run
+    baselines: Mapping[str, Baseline]
+
+
+def judge(run: Run, baselines: Mapping[str, Baseline], defects: Sequence[Defect]) -> Judgement:
+    """Judge a run against the baselines of its places (by place; a place may be missing)."""
+    rows = tuple(_rows(run, baselines))
+    findings = tuple(_finding(row, defects) for row in rows if _needs_reader(row))
+    armed = _armed(run, rows)
+    verdict, exit_code, reason = _conclude(run, rows, findings, armed=armed)
+    return Judgement(
+        verdict=verdict,
+        exit_code=exit_code,
+        reason=reason,
+        armed=armed,
+        rows=rows,
+        findings=findings,
+        run=run,
+        baselines=baselines,
+    )
+
+
+def status(measurement: Measurement, baseline: Measurement | None, *, comparable: bool = True) -> Status:
+    """One cell that was measured, against its baseline (None: there is none for it)."""
+    complaint = limits.complaint(measurement)
+    if measurement.key.role.is_control:
+        return Status.CONTROL_OK if complaint is None else Status.CONTROL_FAILED
+    if measurement.failure is not None and measurement.failure.stage != "convert":
+        return Status.LOST
+    if complaint is not None:
+        return Status.OVER_CEILING
+    if baseline is None:
+        return Status.NO_BASELINE
+    if not comparable or measurement.figures is None or baseline.figures is None:
+        return Status.NOT_COMPARABLE
+    changed = _against(measurement, baseline)
+    if measurement.known_gap is not None and changed in (Status.SAME, Status.WITHIN):
+        return Status.KNOWN_GAP
+    return changed
+
+
+def differences(got: Measurement, baseline: Measurement) -> list[str]:
+    """Everything in which a measurement is worse than its baseline, in words; empty if nothing is."""
+    if got.figures is None or baseline.figures is None:
+        return ["one of the two has no figures"]
+    return list(_differences(got, baseline, got.figures, baseline.figures))
+
+
+def _differences(got: Measurement, baseline: Measurement, new: Figures, old: Figures) -> Iterator[str]:
+    if new.n_covered < old.n_covered:
+        yield f"{new.n_covered} inputs covered, {old.n_covered} before"
+    if new.n_over_ceiling > old.n_over_ceiling:
+        yield f"{new.n_over_ceiling} outputs over the ceiling, {old.n_over_ceiling} before"
+    for name in sorted(new.specials.keys() | old.specials.keys()):
+        if new.specials.get(name) != old.specials.get(name):
+            yield f"{name} gives {new.specials.get(name, 'nothing')}, {old.specials.get(name, 'nothing')} before"
+    if _placed(baseline) and not _placed(got):
+        yield "the activation is no longer placed on the Neural Engine"
+    for name, before, after in _ulps(new, old):
+        if not after <= before * (1 + WORSE_RELATIVE) + WORSE_ULP:
+            yield f"{name}: {after:.4g} ulp, {before:.4g} before"
+
+
+def _ulps(new: Figures, old: Figures) -> Iterator[tuple[str, float, float]]:
+    """Largest errors to compare: per binade where there are any, else overall. A binade that is gone is infinite."""
+    if not old.binades:
+        yield "largest error", old.max_ulp.value, new.max_ulp.value
+    for name, before in old.binades.items():
+        after = new.binades.get(name)
+        yield f"binade {name}", before.max_ulp, float("inf") if after is None else after.max_ulp
+
+
+def _placed(measurement: Measurement) -> bool:
+    return measurement.placement is not None and measurement.placement.activation == "ne"
+
+
+def _against(measurement: Measurement, baseline: Measurement) -> Status:
+    new, old = measurement.figures, baseline.figures
+    if new is None or old is None or differences(measurement, baseline):
+        return Status.WORSE
+    if new.digest == old.digest:
+        return Status.SAME
+    shrunk = (before > after * (1 + WORSE_RELATIVE) + WORSE_ULP for _, before, after in _ulps(new, old))
+    return Status.BETTER if any(shrunk) else Status.WITHIN
+
+
+def _rows(run: Run, baselines: Mapping[str, Baseline]) -> Iterator[Row]:
+    stored = {key: cell for baseline in baselines.values() for key, cell in baseline.cells.items()}
+    for key in sorted({*run.expected, *run.measurements, *stored}):
+        measurement, baseline = run.measurements.get(key), stored.get(key)
+        yield Row(
+            cell=key, status=_row_status(measurement, baseline, baselines), measurement=measurement, baseline=baseline
+        )
+
+
+def _row_status(
+    measurement: Measurement | None, baseline: Measurement | None, baselines: Mapping[str, Baseline]
+) -> Status:
+    if measurement is None:
+        return Status.LOST
+    there = baselines.get(measurement.key.where)
+    found = status(measurement, baseline, comparable=there is None or dict(there.formula) == FORMULA)
+    return Status.NEW if found is Status.NO_BASELINE and there is not None else found
+
+
+def _armed(run: Run, rows: Sequence[Row]) -> bool:
+    """Every Neural Engine of the run caught every negative control, and there is at least one of each control."""
+    controls = [row for row in rows if row.measurement is not None and row.measurement.key.role.is_control]
+    places = {
+        row.measurement.key.where
+        for row in controls
+        if row.measurement is not None and row.measurement.key.role is Role.NEGATIVE_CONTROL
+    }
+    roles = {row.measurement.key.role for row in controls if row.measurement is not None}
+    return (
+        run.controls_error is None
+        and bool(run.neural_engines)
+        and places == set(run.neural_engines)
+        and roles == {Role.NEGATIVE_CONTROL, Role.POSITIVE_CONTROL}
+        and all(row.status is Status.CONTROL_OK for row in controls)
+    )
+
+
+def _conclude(
+    run: Run, rows: Sequence[Row], findings: Sequence[Finding], *, armed: bool
+) -> tuple[Verdict, ExitCode, str]:
+    count = {each: sum(row.status is each for row in rows) for each in Status}
+    if run.controls_error is not None:
+        return Verdict.BROKEN, ExitCode.BROKEN, run.controls_error
+    if any(_is_failed(row, Role.POSITIVE_CONTROL) for row in rows):
+        return Verdict.BROKEN, ExitCode.BROKEN, "the positive control fails: the machine or the engine is at fault"
+    if count[Status.OVER_CEILING] or count[Status.WORSE]:
+        return Verdict.FAIL, ExitCode.FAIL, _failure_reason(count, findings)
+    uncompared = count[Status.LOST] + count[Status.NEW] + count[Status.NOT_COMPARABLE]
+    if uncompared or not run.measurements:
+        reason = f"{uncompared} cells are lost, new or not comparable with the baseline"
+        return Verdict.INCONCLUSIVE, ExitCode.LOST, reason
+    if count[Status.NO_BASELINE]:
+        return Verdict.INCONCLUSIVE, ExitCode.NO_BASELINE, f"{count[Status.NO_BASELINE]} cells have no baseline"
+    if not armed:
+        return Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE, _unarmed_reason(run, rows)
+    stale = f"; {count[Status.BETTER]} better than the baseline, which is stale" if count[Status.BETTER] else ""
+    return Verdict.PASS, ExitCode.PASS, f"every cell within its ceiling and its baseline{stale}"
+
+
+def _failure_reason(count: Mapping[Status, int], findings: Sequence[Finding]) -> str:
+    names = sorted({finding.defect for finding in findings if finding.defect})
+    known = f"reintroduces {', '.join(names)}: " if names else ""
+    return f"{known}{count[Status.OVER_CEILING]} cells over a ceiling, {count[Status.WORSE]} worse than the baseline"
+
+
+def _unarmed_reason(run: Run, rows: Sequence[Row]) -> str:
+    if not run.neural_engines:
+        return "no Neural Engine took part: nothing here can show the defect"
+    if any(_is_failed(row, Role.NEGATIVE_CONTROL) for row in rows):
+        return "the negative control was not caught: this engine cannot show the defect"
+    return "a control is missing at a Neural Engine"
+
+
+def _is_failed(row: Row, role: Role) -> bool:
+    return (
+        row.status is Status.CONTROL_FAILED and row.measurement is not None and row.measurement.key.role is role
+    )
+
+
+_QUIET = frozenset({Status.SAME, Status.WITHIN, Status.CONTROL_OK, Status.KNOWN_GAP, Status.NO_BASELINE})
+
+
+def _needs_reader(row: Row) -> bool:
+    return row.status not in _QUIET
+
+
+def _finding(row: Row, defects: Sequence[Defect]) -> Finding:
+    measurement = row.measurement
+    if measurement is None:
+        return Finding(
+            cell=row.cell, status=row.status, signature=Signature.COVERAGE, message="the run did not measure this cell"
+        )
+    known = defect(measurement, defects) if row.status is Status.OVER_CEILING else None
+    return Finding(
+        cell=row.cell,
+        status=row.status,
+        signature=_signature(row, measurement),
+        message=_message(row, measurement),
+        interval=main_interval(measurement),
+        first_wrong_op=None if measurement.culprit is None else measurement.culprit.op,
+        defect=None if known is None else known.id,
+    )
+
+
+def _signature(row: Row, measurement: Measurement) -> Signature:
+    if row.status is Status.CONTROL_FAILED:
+        return Signature.CONTROL
+    if row.status in (Status.NEW, Status.NOT_COMPARABLE):
+        return Signature.COVERAGE
+    if row.status is Status.OVER_CEILING and measurement.known_gap is not None and measurement.failure is None:
+        return Signature.GAP_CLOSED
+    if row.status in (Status.OVER_CEILING, Status.LOST):
+        return signature(measurement)
+    return _changed_signature(measurement, row.baseline)
+
+
+def _changed_signature(measurement: Measurement, baseline: Measurement | None) -> Signature:
+    """The kind of a change against the baseline."""
+    new, old = measurement.figures, None if baseline is None else baseline.figures
+    if baseline is None or new is None or old is None:
+        return Signature.PRECISION
+    if new.n_covered < old.n_covered:
+        return Signature.COVERAGE
+    if dict(new.specials) != dict(old.specials):
+        return Signature.SPECIAL_VALUES
+    if _placed(baseline) and not _placed(measurement):
+        return Signature.PLACEMENT
+    changed = [name for name, before, after in _ulps(new, old) if not after <= before * (1 + WORSE_RELATIVE) + WORSE_ULP]
+    negative = changed and all(name.startswith("binade -") for name in changed)
+    return Signature.NEGATIVE_TAIL if negative else Signature.PRECISION
+
+
+def _message(row: Row, measurement: Measurement) -> str:
+    if row.status is Status.NEW:
+        return "the baseline does not know this cell"
+    if row.status is Status.NOT_COMPARABLE:
+        return "the baseline was measured by other formulas"
+    if row.status is Status.BETTER:
+        return "better than the baseline, which is stale"
+    if row.status is Status.WORSE and row.baseline is not None:
+        changes = differences(measurement, row.baseline)
+        return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
+    return limits.complaint(measurement) or ""
