@@ -6,7 +6,7 @@ else.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
 
 def text_of(run: Run, where: str, *, reason: str, repeats: int) -> str:
     """A baseline file for one place of a run, one cell per line."""
-    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    now = dt.datetime.now(dt.timezone.utc).replace(microsecond=0)
     document = record.sealed(
         {
             "formula": FORMULA,

@@ -37,7 +37,7 @@ def canonical_json(document: Any) -> str:
 
 
 def readable_json(document: Any) -> str:
-    """JSON for people and diffs: sorted keys, indented, newline at the end; raises ValueError for NaN and infinities."""
+    """JSON for people and diffs: sorted keys, indented, newline at the end; raises ValueError as canonical_json."""
     return json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 

@@ -24,18 +24,18 @@ AS_IS = "as-is"
 SHIPPED = "exp"
 
 # coremltools has no type annotations for its builder and variables.
-Builder = Any
+MilBuilder = Any
 Var = Any
 
 
-def softplus(mb: Builder, x: Var, name: str) -> Var:
+def softplus(mb: MilBuilder, x: Var, name: str) -> Var:
     """What coremltools registers up to 9.1.dev1."""
     softplus = mb.softplus(x=x)
     tanh = mb.tanh(x=softplus)
     return mb.mul(x=x, y=tanh, name=name)
 
 
-def exp(mb: Builder, x: Var, name: str) -> Var:
+def exp(mb: MilBuilder, x: Var, name: str) -> Var:
     """The fix of ct#2618."""
     # Core ML's softplus returns 0 on the Neural Engine where exp(x) >= 2**15. Here an overflow of e * (e + 2)
     # is harmless: 2 / inf = 0 and the result is x. The clip keeps exp away from -inf, where 0 * inf would appear.
@@ -46,7 +46,7 @@ def exp(mb: Builder, x: Var, name: str) -> Var:
     return mb.real_div(x=x, y=denominator, name=name)
 
 
-def exp_unclamped(mb: Builder, x: Var, name: str) -> Var:
+def exp_unclamped(mb: MilBuilder, x: Var, name: str) -> Var:
     """The fix of ct#2618 without its clip."""
     e = mb.exp(x=x)
     product = mb.mul(x=e, y=mb.add(x=e, y=2.0))
@@ -54,14 +54,14 @@ def exp_unclamped(mb: Builder, x: Var, name: str) -> Var:
     return mb.real_div(x=x, y=denominator, name=name)
 
 
-def stable_softplus(mb: Builder, x: Var, name: str) -> Var:
+def stable_softplus(mb: MilBuilder, x: Var, name: str) -> Var:
     """The softplus of ct#2725, used inside mish."""
     t = mb.exp(x=mb.mul(x=mb.abs(x=x), y=-1.0))
     softplus = mb.add(x=mb.relu(x=x), y=mb.log(x=mb.add(x=t, y=1.0)))
     return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
 
 
-def sigmoid_blend(mb: Builder, x: Var, name: str) -> Var:
+def sigmoid_blend(mb: MilBuilder, x: Var, name: str) -> Var:
     """The work-around of ct#2359: native softplus below 10.39, x above, blended by a sigmoid."""
     weight = mb.sigmoid(x=mb.sub(x=x, y=10.39))
     below = mb.softplus(x=mb.minimum(x=x, y=10.39))
@@ -71,14 +71,14 @@ def sigmoid_blend(mb: Builder, x: Var, name: str) -> Var:
     return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
 
 
-def capped_softplus(mb: Builder, x: Var, name: str) -> Var:
+def capped_softplus(mb: MilBuilder, x: Var, name: str) -> Var:
     """Native softplus on min(x, 10), the rest added by relu."""
     capped = mb.softplus(x=mb.minimum(x=x, y=10.0))
     softplus = mb.add(x=capped, y=mb.relu(x=mb.sub(x=x, y=10.0)))
     return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
 
 
-def ratio(mb: Builder, x: Var, name: str) -> Var:
+def ratio(mb: MilBuilder, x: Var, name: str) -> Var:
     """The exp form with one division less: inf / inf once e * (e + 2) overflows."""
     e = mb.exp(x=x)
     product = mb.mul(x=e, y=mb.add(x=e, y=2.0))
@@ -86,7 +86,7 @@ def ratio(mb: Builder, x: Var, name: str) -> Var:
     return mb.mul(x=x, y=fraction, name=name)
 
 
-def naive_log(mb: Builder, x: Var, name: str) -> Var:
+def naive_log(mb: MilBuilder, x: Var, name: str) -> Var:
     """Softplus written out: exp, one more, log."""
     softplus = mb.log(x=mb.add(x=mb.exp(x=x), y=1.0))
     return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
@@ -97,7 +97,7 @@ class Lowering:
     """One row of the table: the builder, its formula, where it comes from and what is known of it."""
 
     name: str
-    build: Callable[[Builder, Var, str], Var]
+    build: Callable[[MilBuilder, Var, str], Var]
     formula: str
     source: str
     known: str
@@ -204,7 +204,7 @@ def registered(name: str) -> Iterator[None]:
         return
     build = get(name).build
 
-    from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil import Builder
     from coremltools.converters.mil.frontend.torch import register_torch_op
     from coremltools.converters.mil.frontend.torch.ops import _get_inputs
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
@@ -213,7 +213,7 @@ def registered(name: str) -> Iterator[None]:
 
     def mish(context: Any, node: Any) -> None:
         (x,) = _get_inputs(context, node, expected=1)
-        context.add(build(mb, x, node.name))
+        context.add(build(Builder, x, node.name))
 
     register_torch_op(mish, override=True)
     try:

@@ -81,19 +81,18 @@ class CellKey:
     def parse(cls, text: str) -> CellKey:
         """The key that `text` spells; raises UsageError with the expected form."""
         match = _KEY.fullmatch(text)
+        parts = {} if match is None else match.groupdict(default=Role.CANDIDATE.value)
         try:
-            if match is None:
-                raise ValueError(text)
             return cls(
-                role=Role(match["role"] or Role.CANDIDATE.value),
-                family=Family(match["family"]),
-                case=match["case"],
-                frontend=Frontend(match["frontend"]),
-                backend=Backend(match["backend"]),
-                where=match["where"],
+                role=Role(parts["role"]),
+                family=Family(parts["family"]),
+                case=parts["case"],
+                frontend=Frontend(parts["frontend"]),
+                backend=Backend(parts["backend"]),
+                where=parts["where"],
             )
-        except ValueError:
-            msg = f"'{text}' is not a cell; expected [role:]family/case/frontend/backend@where, as `mish-guard run` prints them."
+        except (KeyError, ValueError):
+            msg = f"'{text}' is not a cell; expected [role:]family/case/frontend/backend@where, as a run prints them."
             raise UsageError(msg) from None
 
 

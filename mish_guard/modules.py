@@ -160,7 +160,7 @@ class Case(Protocol):
 class SweepCase:
     """Every half-precision number through one activation.
 
-    A 3×3 delta kernel multiplies eight neighbours by zero, and 0 * inf is NaN: inputs that are not finite lie apart,
+    A 3x3 delta kernel multiplies eight neighbours by zero, and 0 * inf is NaN: inputs that are not finite lie apart,
     every other row and column of tiles of their own.
     """
 
@@ -208,7 +208,7 @@ class SweepCase:
         return [tile.reshape(self.shape) for tile in padded.reshape(-1, size)], [special.reshape(self.shape)]
 
     def _special_places(self) -> NDArray[np.intp]:
-        """Flat places no two of which lie in one 3×3 neighbourhood."""
+        """Flat places no two of which lie in one 3x3 neighbourhood."""
         places = np.arange(math.prod(self.shape)).reshape(-1, self.shape[-1])
         return places[::2, ::2].ravel()[: len(fp16.special_values())] if self.kernel else places.ravel()[:2048]
 

@@ -17,16 +17,11 @@ import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mish_guard import limits
+from mish_guard import compare, limits
 from mish_guard.baseline import FORMULA, Baseline
 from mish_guard.errors import ExitCode
 from mish_guard.explain import Defect, Signature, defect, main_interval, signature
-from mish_guard.model import BadInterval, Figures, Measurement, Role, Run
-
-# Worse than the baseline: a largest error in units in the last place that grew by more than this. A quarter is what
-# another order of rounding may cost; half a unit is the rounding of the output itself.
-WORSE_RELATIVE = 0.25
-WORSE_ULP = 0.5
+from mish_guard.model import BadInterval, Measurement, Role, Run
 
 
 class Verdict(str, enum.Enum):
@@ -112,66 +107,23 @@ def judge(run: Run, baselines: Mapping[str, Baseline], defects: Sequence[Defect]
 
 def status(measurement: Measurement, baseline: Measurement | None, *, comparable: bool = True) -> Status:
     """One cell that was measured, against its baseline (None: there is none for it)."""
-    complaint = limits.complaint(measurement)
     if measurement.key.role.is_control:
-        return Status.CONTROL_OK if complaint is None else Status.CONTROL_FAILED
+        return Status.CONTROL_OK if limits.complaint(measurement) is None else Status.CONTROL_FAILED
+    return _candidate_status(measurement, baseline, comparable=comparable)
+
+
+def _candidate_status(measurement: Measurement, baseline: Measurement | None, *, comparable: bool) -> Status:
     if measurement.failure is not None and measurement.failure.stage != "convert":
         return Status.LOST
-    if complaint is not None:
+    if limits.complaint(measurement) is not None:
         return Status.OVER_CEILING
     if baseline is None:
         return Status.NO_BASELINE
     if not comparable or measurement.figures is None or baseline.figures is None:
         return Status.NOT_COMPARABLE
-    changed = _against(measurement, baseline)
-    if measurement.known_gap is not None and changed in (Status.SAME, Status.WITHIN):
-        return Status.KNOWN_GAP
-    return changed
-
-
-def differences(got: Measurement, baseline: Measurement) -> list[str]:
-    """Everything in which a measurement is worse than its baseline, in words; empty if nothing is."""
-    if got.figures is None or baseline.figures is None:
-        return ["one of the two has no figures"]
-    return list(_differences(got, baseline, got.figures, baseline.figures))
-
-
-def _differences(got: Measurement, baseline: Measurement, new: Figures, old: Figures) -> Iterator[str]:
-    if new.n_covered < old.n_covered:
-        yield f"{new.n_covered} inputs covered, {old.n_covered} before"
-    if new.n_over_ceiling > old.n_over_ceiling:
-        yield f"{new.n_over_ceiling} outputs over the ceiling, {old.n_over_ceiling} before"
-    for name in sorted(new.specials.keys() | old.specials.keys()):
-        if new.specials.get(name) != old.specials.get(name):
-            yield f"{name} gives {new.specials.get(name, 'nothing')}, {old.specials.get(name, 'nothing')} before"
-    if _placed(baseline) and not _placed(got):
-        yield "the activation is no longer placed on the Neural Engine"
-    for name, before, after in _ulps(new, old):
-        if not after <= before * (1 + WORSE_RELATIVE) + WORSE_ULP:
-            yield f"{name}: {after:.4g} ulp, {before:.4g} before"
-
-
-def _ulps(new: Figures, old: Figures) -> Iterator[tuple[str, float, float]]:
-    """Largest errors to compare: per binade where there are any, else overall. A binade that is gone is infinite."""
-    if not old.binades:
-        yield "largest error", old.max_ulp.value, new.max_ulp.value
-    for name, before in old.binades.items():
-        after = new.binades.get(name)
-        yield f"binade {name}", before.max_ulp, float("inf") if after is None else after.max_ulp
-
-
-def _placed(measurement: Measurement) -> bool:
-    return measurement.placement is not None and measurement.placement.activation == "ne"
-
-
-def _against(measurement: Measurement, baseline: Measurement) -> Status:
-    new, old = measurement.figures, baseline.figures
-    if new is None or old is None or differences(measurement, baseline):
-        return Status.WORSE
-    if new.digest == old.digest:
-        return Status.SAME
-    shrunk = (before > after * (1 + WORSE_RELATIVE) + WORSE_ULP for _, before, after in _ulps(new, old))
-    return Status.BETTER if any(shrunk) else Status.WITHIN
+    changed = Status(compare.change(measurement, baseline).value)
+    is_gap = measurement.known_gap is not None and changed in (Status.SAME, Status.WITHIN)
+    return Status.KNOWN_GAP if is_gap else changed
 
 
 def _rows(run: Run, baselines: Mapping[str, Baseline]) -> Iterator[Row]:
@@ -214,23 +166,57 @@ def _armed(run: Run, rows: Sequence[Row]) -> bool:
 def _conclude(
     run: Run, rows: Sequence[Row], findings: Sequence[Finding], *, armed: bool
 ) -> tuple[Verdict, ExitCode, str]:
+    """The first rule that applies; PASS is what is left when nothing speaks against it."""
     count = {each: sum(row.status is each for row in rows) for each in Status}
-    if run.controls_error is not None:
-        return Verdict.BROKEN, ExitCode.BROKEN, run.controls_error
-    if any(_is_failed(row, Role.POSITIVE_CONTROL) for row in rows):
-        return Verdict.BROKEN, ExitCode.BROKEN, "the positive control fails: the machine or the engine is at fault"
-    if count[Status.OVER_CEILING] or count[Status.WORSE]:
-        return Verdict.FAIL, ExitCode.FAIL, _failure_reason(count, findings)
     uncompared = count[Status.LOST] + count[Status.NEW] + count[Status.NOT_COMPARABLE]
-    if uncompared or not run.measurements:
-        reason = f"{uncompared} cells are lost, new or not comparable with the baseline"
-        return Verdict.INCONCLUSIVE, ExitCode.LOST, reason
-    if count[Status.NO_BASELINE]:
-        return Verdict.INCONCLUSIVE, ExitCode.NO_BASELINE, f"{count[Status.NO_BASELINE]} cells have no baseline"
-    if not armed:
-        return Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE, _unarmed_reason(run, rows)
+    broken = run.controls_error or _positive_control_reason(rows)
+    rules = (
+        (broken is not None, Verdict.BROKEN, ExitCode.BROKEN, broken),
+        (
+            count[Status.OVER_CEILING] + count[Status.WORSE] > 0,
+            Verdict.FAIL,
+            ExitCode.FAIL,
+            _failure_reason(count, findings),
+        ),
+        (
+            uncompared > 0,
+            Verdict.INCONCLUSIVE,
+            ExitCode.LOST,
+            f"{uncompared} cells are lost, new or not comparable with the baseline",
+        ),
+        (
+            not _judges_the_tree(run, rows),
+            Verdict.INCONCLUSIVE,
+            ExitCode.LOST,
+            "no cell of the candidate was measured: nothing was judged",
+        ),
+        (
+            count[Status.NO_BASELINE] > 0,
+            Verdict.INCONCLUSIVE,
+            ExitCode.NO_BASELINE,
+            f"{count[Status.NO_BASELINE]} cells have no baseline",
+        ),
+        (not armed, Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE, _unarmed_reason(run, rows)),
+    )
+    for applies, verdict, exit_code, reason in rules:
+        if applies:
+            return verdict, exit_code, reason or ""
     stale = f"; {count[Status.BETTER]} better than the baseline, which is stale" if count[Status.BETTER] else ""
     return Verdict.PASS, ExitCode.PASS, f"every cell within its ceiling and its baseline{stale}"
+
+
+def _judges_the_tree(run: Run, rows: Sequence[Row]) -> bool:
+    """Every Neural Engine of the run measured a cell of the candidate; without one, any place did."""
+    places = {
+        row.measurement.key.where for row in rows if row.measurement and row.measurement.key.role is Role.CANDIDATE
+    }
+    return bool(places) and set(run.neural_engines) <= places
+
+
+def _positive_control_reason(rows: Sequence[Row]) -> str | None:
+    if any(_is_failed(row, Role.POSITIVE_CONTROL) for row in rows):
+        return "the positive control fails: the machine or the engine is at fault, not the candidate"
+    return None
 
 
 def _failure_reason(count: Mapping[Status, int], findings: Sequence[Finding]) -> str:
@@ -248,9 +234,7 @@ def _unarmed_reason(run: Run, rows: Sequence[Row]) -> str:
 
 
 def _is_failed(row: Row, role: Role) -> bool:
-    return (
-        row.status is Status.CONTROL_FAILED and row.measurement is not None and row.measurement.key.role is role
-    )
+    return row.status is Status.CONTROL_FAILED and row.measurement is not None and row.measurement.key.role is role
 
 
 _QUIET = frozenset({Status.SAME, Status.WITHIN, Status.CONTROL_OK, Status.KNOWN_GAP, Status.NO_BASELINE})
@@ -299,10 +283,10 @@ def _changed_signature(measurement: Measurement, baseline: Measurement | None) -
         return Signature.COVERAGE
     if dict(new.specials) != dict(old.specials):
         return Signature.SPECIAL_VALUES
-    if _placed(baseline) and not _placed(measurement):
+    if compare.placed(baseline) and not compare.placed(measurement):
         return Signature.PLACEMENT
-    changed = [name for name, before, after in _ulps(new, old) if not after <= before * (1 + WORSE_RELATIVE) + WORSE_ULP]
-    negative = changed and all(name.startswith("binade -") for name in changed)
+    binades = compare.worse_binades(new, old)
+    negative = binades and all(name.startswith("binade -") for name in binades)
     return Signature.NEGATIVE_TAIL if negative else Signature.PRECISION
 
 
@@ -314,6 +298,6 @@ def _message(row: Row, measurement: Measurement) -> str:
     if row.status is Status.BETTER:
         return "better than the baseline, which is stale"
     if row.status is Status.WORSE and row.baseline is not None:
-        changes = differences(measurement, row.baseline)
+        changes = compare.differences(measurement, row.baseline)
         return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
     return limits.complaint(measurement) or ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
+import gc
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,14 @@ class Session:
         self.matrix_path = Path(option.mish_matrix or matrix.DEFAULT)
         self.results_path = Path(option.mish_results)
         self.engine = engines.create(option.mish_engine, option.mish_profile or tuple(profiles.PROFILES))
-        places = [Place(name=name, is_neural_engine=self.engine.is_neural_engine(name)) for name in self.engine.places()]
+        places = [
+            Place(name=name, is_neural_engine=self.engine.is_neural_engine(name)) for name in self.engine.places()
+        ]
         self.places = places
         self.cells = matrix.load(self.matrix_path, places)
         self.candidate = candidate.identify(lowering)
+        # coremltools collects garbage in every conversion and would walk everything that torch and it loaded.
+        gc.freeze()
         self.controls = Path(option.mish_controls)
         self.controls_error = _controls_error(self.controls)
         self.measurements: dict[str, Measurement] = {}
@@ -48,7 +53,7 @@ class Session:
             matrix_sha256=matrix.digest(self.matrix_path),
             expected=tuple(str(cell.key) for cell in self.cells),
             measurements=self.measurements,
-            created=datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0).isoformat(),
+            created=dt.datetime.now(dt.timezone.utc).replace(microsecond=0).isoformat(),
             controls_error=self.controls_error,
         )
 

@@ -1,7 +1,7 @@
 """The emulator: saved models evaluated with numpy, as a unit with the arithmetic of a profile would.
 
 `package` reads a model from disk into a `graph`; `evaluate` walks it with the operations of `ops` and `products`;
-`arithmetic` rounds every result and adds the hazards of `profiles`.
+`arithmetic` rounds every result and adds the hazards of `profiles`; `culprit` finds the operation that went wrong first.
 """
 
 from __future__ import annotations
@@ -10,19 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 
 from mish_guard import fp16
 from mish_guard.engines import Execution
-from mish_guard.engines.emulator import package, profiles
+from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
-from mish_guard.engines.emulator.graph import Array, DType, Graph, Node
+from mish_guard.engines.emulator.graph import Graph, Node
 from mish_guard.model import Culprit, Placement
-
-# An intermediate result is wrong when it misses the float64 result by more than half its size: far above any
-# rounding of half precision, far below a collapse.
-_WRONG_RELATIVE = 0.5
 
 _STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})
 
@@ -61,11 +56,7 @@ class EmulatorEngine:
         feeds = _named(graph, feed)
         got = evaluate(graph, feeds, Emulated(self._profiles[where]))
         want = evaluate(graph, feeds, Exact())
-        for node in graph.nodes:
-            culprit = _wrong_output(node, got, want, place)
-            if culprit is not None:
-                return culprit
-        return None
+        return culprit.find(graph, got, want, place)
 
     def _graph(self, path: Path) -> Graph:
         if path not in self._graphs:
@@ -85,31 +76,3 @@ def _placement(graph: Graph, arithmetic: Emulated) -> Placement:
 
 def _device(node: Node, arithmetic: Emulated) -> str:
     return "ne" if arithmetic.on_neural_engine(node) else "cpu"
-
-
-def _wrong_output(
-    node: Node, got: Mapping[str, Array], want: Mapping[str, Array], place: tuple[int, ...] | None
-) -> Culprit | None:
-    for tensor in node.outputs:
-        if tensor.dtype not in (DType.FP16, DType.FP32):
-            continue
-        got_here, want_here = _first_difference(got[tensor.name], want[tensor.name], place)
-        if got_here is not None:
-            return Culprit(op=node.op, name=node.name, got=f"{got_here:.6g}", want=f"{want_here:.6g}")
-    return None
-
-
-def _first_difference(got: Array, want: Array, place: tuple[int, ...] | None) -> tuple[float | None, float]:
-    if (
-        place is not None
-        and len(place) == got.ndim
-        and all(at < size for at, size in zip(place, got.shape, strict=True))
-    ):
-        got, want = got[place], want[place]
-    with np.errstate(invalid="ignore"):
-        right = np.abs(got - want) <= _WRONG_RELATIVE * np.abs(want) + fp16.MIN_NORMAL
-        right |= (got == want) | (np.isnan(got) & np.isnan(want))
-    if right.all():
-        return None, 0.0
-    first = np.argmin(right)
-    return float(np.ravel(got)[first]), float(np.ravel(want)[first])

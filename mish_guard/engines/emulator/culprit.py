@@ -1,0 +1,96 @@
+"""The first wrong operation: the same graph in float64 says which result is wrong, the graph says where it began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from mish_guard import fp16
+from mish_guard.engines.emulator.graph import Array, Graph, Node, Operand, Ref
+from mish_guard.model import Culprit
+
+# A result is wrong when it misses the float64 result by more than half its size: far above any rounding of half
+# precision, far below a collapse.
+_WRONG_RELATIVE = 0.5
+
+# Relative errors this much below the smallest normal number are rounding, whatever their ratio.
+_WRONG_ABSOLUTE = fp16.MIN_NORMAL
+
+Place = tuple[int, ...] | None
+
+
+def find(graph: Graph, got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> Culprit | None:
+    """The earliest operation that turned right operands into a wrong result which reached a wrong output.
+
+    Overflows that later operations absorb (2 / inf = 0) lead to no wrong output and are not blamed. `place` is the
+    index of the bad element in tensors of its rank; elsewhere the whole tensor counts. When every operation is right
+    by itself and only their roundings add up, there is none.
+    """
+    producers = {tensor.name: node for node in graph.nodes for tensor in node.outputs}
+    wrong = {name for name in producers if _difference(got[name], want[name], place) is not None}
+    roots = _roots(_wrong_outputs(graph, wrong, got, place), wrong, producers)
+    for node in graph.nodes:
+        if node.name in roots:
+            return _culprit(node, wrong, got, want, place)
+    return None
+
+
+def _wrong_outputs(graph: Graph, wrong: set[str], got: Mapping[str, Array], place: Place) -> list[str]:
+    """The wrong outputs that hold `place`; all wrong ones if none does."""
+    outputs = [name for name in graph.outputs if name in wrong]
+    return [name for name in outputs if _holds(got[name], place)] or outputs
+
+
+def _roots(outputs: list[str], wrong: set[str], producers: Mapping[str, Node]) -> set[str]:
+    """The nodes behind `outputs`, walked through wrong tensors only, none of whose operands are wrong."""
+    roots: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(outputs)
+    while waiting:
+        node = producers[waiting.pop()]
+        if node.name in seen:
+            continue
+        seen.add(node.name)
+        before = [name for operand in node.operands.values() for name in _names(operand) if name in wrong]
+        waiting.extend(before)
+        if not before:
+            roots.add(node.name)
+    return roots
+
+
+def _names(operand: Operand) -> Iterator[str]:
+    if isinstance(operand, Ref):
+        yield operand.name
+    elif isinstance(operand, tuple):
+        for each in operand:
+            yield from _names(each)
+
+
+def _culprit(node: Node, wrong: set[str], got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> Culprit:
+    name = next(tensor.name for tensor in node.outputs if tensor.name in wrong)
+    got_here, want_here = _difference(got[name], want[name], place) or (np.nan, np.nan)
+    return Culprit(op=node.op, name=node.name, got=f"{got_here:.6g}", want=f"{want_here:.6g}")
+
+
+def _holds(values: Array, place: Place) -> bool:
+    return (
+        place is not None
+        and len(place) == values.ndim
+        and all(at < size for at, size in zip(place, values.shape, strict=True))
+    )
+
+
+def _difference(got: Array, want: Array, place: Place) -> tuple[float, float] | None:
+    """The first wrong value and what it should be; None if all are right or there is nothing to round."""
+    if got.dtype.kind != "f":
+        return None
+    if place is not None and _holds(got, place):
+        got, want = got[place], want[place]
+    with np.errstate(invalid="ignore"):
+        right = np.abs(got - want) <= _WRONG_RELATIVE * np.abs(want) + _WRONG_ABSOLUTE
+        right |= (got == want) | (np.isnan(got) & np.isnan(want))
+    if right.all():
+        return None
+    first = np.argmin(right)
+    return float(np.ravel(got)[first]), float(np.ravel(want)[first])
