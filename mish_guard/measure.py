@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ class _Errors:
         self.over = ~ceiling.within(values, want, size)
         self.collapsed = ceiling.collapsed(values, want, size)
 
-    def figures(self, at: Doubles, *, n_total: int) -> dict[str, object]:
+    def figures(self, at: Doubles, *, n_total: int) -> dict[str, Any]:
         """The figures that every kind of cell has."""
         return {
             "n_total": n_total,

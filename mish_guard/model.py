@@ -167,6 +167,17 @@ class Culprit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One operation of a model at one input: what it gave, what it gives in float64, and whether that is wrong."""
+
+    op: str
+    name: str
+    got: str
+    want: str
+    wrong: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What one cell gave: figures, or the failure that took their place."""
 

@@ -139,9 +139,11 @@ def _wave(shape: Sequence[int], phase: float) -> torch.Tensor:
 
 
 class Case(Protocol):
-    """One model with its inputs; `model` names the conversion that cases may share."""
+    """One model with its inputs."""
 
-    model: str
+    @property
+    def model(self) -> str:
+        """The name of the conversion, which cases may share."""
 
     def build(self) -> nn.Module:
         """The torch module in evaluation mode, float32."""

@@ -46,7 +46,9 @@ def check_seal(document: Any, path: Path) -> dict[str, Any]:
         raise UnreadableFileError(msg)
     version = document["schema_version"]
     if version > SCHEMA_VERSION:
-        msg = f"'{path}' has schema version {version}; this mish-guard reads up to {SCHEMA_VERSION}. Upgrade mish-guard."
+        msg = (
+            f"'{path}' has schema version {version}; this mish-guard reads up to {SCHEMA_VERSION}. Upgrade mish-guard."
+        )
         raise UnreadableFileError(msg)
     if version < SCHEMA_VERSION:
         msg = f"'{path}' has schema version {version}; this mish-guard reads {SCHEMA_VERSION}. Measure again."

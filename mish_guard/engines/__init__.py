@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mish_guard.errors import MachineError, UsageError
-from mish_guard.model import Culprit, Placement
+from mish_guard.model import Culprit, Placement, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,13 @@ class Engine(Protocol):
     def first_wrong(
         self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
     ) -> Culprit | None:
-        """The first operation whose output is wrong for this feed, at index `place` where shapes allow it."""
+        """The first operation whose output is wrong for this feed, at index `place` where shapes allow it.
+
+        None where nothing is wrong, or where the engine cannot look between operations.
+        """
+
+    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
+        """Every operation with what it gave; empty where the engine cannot look between operations."""
 
 
 def create(name: str, places: Sequence[str]) -> Engine:

@@ -38,7 +38,7 @@ class Bench:
         blank = Measurement(key=cell.key, known_gap=cell.known_gap)
         case = modules.case(cell.key.case)
         try:
-            package = self._package(cell.key, case)
+            package = self.package(cell.key)
             execution = self._engine.run(package, case.feeds(), cell.key.where)
             measured = dataclasses.replace(
                 blank,
@@ -52,7 +52,9 @@ class Bench:
             return dataclasses.replace(blank, failure=Failure(stage="engine", reason=str(error)))
         return dataclasses.replace(measured, culprit=self._culprit(measured, package, case))
 
-    def _package(self, key: CellKey, case: modules.Case) -> Path:
+    def package(self, key: CellKey) -> Path:
+        """The saved model of a cell, converted on first use; raises ConversionError, or MachineError for a control."""
+        case = modules.case(key.case)
         if key.role.is_control:
             return controls.stored_package(key.role, case.model, self._controls)
         lowering = lowerings.SHIPPED if key.role is Role.GRAFT else self._lowering

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # torch and coremltools load with these, and every pytest ses
 CONTROLS = files.DATA / "controls"
 RESULTS = "results.json"
 
-_session_key = pytest.StashKey["Session"]()
+_session_key: pytest.StashKey[Session] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,8 +16,8 @@ from mish_guard.engines import Execution
 from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
-from mish_guard.engines.emulator.graph import Graph, Node
-from mish_guard.model import Culprit, Placement
+from mish_guard.engines.emulator.graph import Array, Graph, Node
+from mish_guard.model import Culprit, Placement, Step
 
 _STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})
 
@@ -52,11 +52,16 @@ class EmulatorEngine:
     def first_wrong(
         self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
     ) -> Culprit | None:
+        return culprit.find(*self._both(package, feed, where), place)
+
+    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
+        return culprit.trace(*self._both(package, feed, where), place)
+
+    def _both(self, package: Path, feed: Sequence[Any], where: str) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
+        """The graph, every tensor under the profile, and every tensor in float64."""
         graph = self._graph(package)
         feeds = _named(graph, feed)
-        got = evaluate(graph, feeds, Emulated(self._profiles[where]))
-        want = evaluate(graph, feeds, Exact())
-        return culprit.find(graph, got, want, place)
+        return graph, evaluate(graph, feeds, Emulated(self._profiles[where])), evaluate(graph, feeds, Exact())
 
     def _graph(self, path: Path) -> Graph:
         if path not in self._graphs:

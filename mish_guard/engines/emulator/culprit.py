@@ -8,7 +8,7 @@ import numpy as np
 
 from mish_guard import fp16
 from mish_guard.engines.emulator.graph import Array, Graph, Node, Operand, Ref
-from mish_guard.model import Culprit
+from mish_guard.model import Culprit, Step
 
 # A result is wrong when it misses the float64 result by more than half its size: far above any rounding of half
 # precision, far below a collapse.
@@ -34,6 +34,25 @@ def find(graph: Graph, got: Mapping[str, Array], want: Mapping[str, Array], plac
         if node.name in roots:
             return _culprit(node, wrong, got, want, place)
     return None
+
+
+def trace(graph: Graph, got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> tuple[Step, ...]:
+    """Every operation in order, at index `place` where its result has one, else where it is wrong or largest."""
+    return tuple(_step(node, got, want, place) for node in graph.nodes)
+
+
+def _step(node: Node, got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> Step:
+    name = node.outputs[0].name
+    difference = _difference(got[name], want[name], place)
+    shown = difference or _shown(got[name], want[name], place)
+    return Step(op=node.op, name=node.name, got=f"{shown[0]:.6g}", want=f"{shown[1]:.6g}", wrong=difference is not None)
+
+
+def _shown(got: Array, want: Array, place: Place) -> tuple[float, float]:
+    if place is not None and _holds(got, place):
+        return float(got[place]), float(want[place])
+    largest = int(np.argmax(np.abs(np.nan_to_num(want.astype(np.float64)))))
+    return float(np.ravel(got)[largest]), float(np.ravel(want)[largest])
 
 
 def _wrong_outputs(graph: Graph, wrong: set[str], got: Mapping[str, Array], place: Place) -> list[str]:

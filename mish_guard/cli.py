@@ -1,0 +1,213 @@
+"""The command line: options here, work in `commands`, every ending mapped to an exit code.
+
+Heavy imports wait until a command needs them, so that `--help` and `compare` never load torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mish_guard import __version__
+from mish_guard.errors import ExitCode, GuardError
+
+if TYPE_CHECKING:
+    from mish_guard.matrix.run import Order
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+OUT = Path("mish-guard-out")
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code and raises nothing."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return int(cli.main(given, prog_name="mish-guard", standalone_mode=False) or ExitCode.PASS)
+    except GuardError as error:
+        return _complain(str(error), error.exit_code)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("Interrupted.", ExitCode.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the user gets one line and a report
+        from mish_guard import crash
+
+        path = crash.write(error, given, Path.cwd())
+        return _complain(f"{type(error).__name__}: {error}. This is a bug; the report is in {path}.", ExitCode.CRASH)
+
+
+def _complain(message: str, exit_code: ExitCode) -> ExitCode:
+    click.secho(f"mish-guard: {message}", fg="red", err=True)
+    return exit_code
+
+
+def _options(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    def apply(function: _F) -> _F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+_lowering = click.option(
+    "--lowering", default="as-is", show_default=True, help="Convert mish through this lowering; as-is: the candidate's."
+)
+_profile = click.option("--profile", "profiles", multiple=True, help="Emulator profile; repeat for several. [all]")
+_out = click.option("--out", type=_DIRECTORY, default=OUT, show_default=True, help="Folder for results.")
+_baselines = click.option("--baselines", type=_DIRECTORY, help="Folder of baselines. [those in the package]")
+_matrix = click.option("--matrix", type=_FILE, help="Matrix file. [the one in the package]")
+_format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_measuring = _options(
+    click.option(
+        "--engine", type=click.Choice(["auto", "emulator", "coreml"]), default="auto", show_default=True, help="Engine."
+    ),
+    _profile,
+    _lowering,
+    _matrix,
+    click.option("--controls", type=_DIRECTORY, help="Folder of the stored controls. [those in the package]"),
+    _out,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="mish-guard")
+@click.option(
+    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours; NO_COLOR is honoured."
+)
+@click.pass_context
+def cli(context: click.Context, color: str) -> None:
+    """Keep the softplus error of mish out of coremltools.
+
+    Exit codes: 0 PASS, 1 crash, 2 usage or unreadable input, 10 FAIL, 11 cells lost or not comparable, 12 no
+    baseline, 20 INCONCLUSIVE, 21 BROKEN, 130 interrupted.
+    """
+    import os
+
+    no_color = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    context.color = {"always": True, "never": False}.get(color, False if no_color else None)
+
+
+@cli.command()
+@_measuring
+@_baselines
+@_format
+def gate(baselines: Path | None, form: str, out: Path, **measuring: Any) -> int:
+    """Measure the matrix, compare with the baselines, print the verdict, exit with its code."""
+    from mish_guard import baseline
+    from mish_guard.commands import gate as command
+
+    return command.gate(_order(**measuring), baselines=baselines or baseline.SHIPPED, out=out, as_object=form == "json")
+
+
+@cli.command()
+@_measuring
+def run(out: Path, **measuring: Any) -> int:
+    """Measure the matrix and write results.json; judge nothing."""
+    from mish_guard.commands import gate as command
+
+    return command.run(_order(**measuring), out=out)
+
+
+@cli.command()
+@click.argument("results", type=_FILE)
+@_baselines
+@_format
+def compare(results: Path, baselines: Path | None, form: str) -> int:
+    """Judge a results file that `run` or `gate` wrote."""
+    from mish_guard import baseline
+    from mish_guard.commands import gate as command
+
+    return command.compare(results, baselines=baselines or baseline.SHIPPED, out=None, as_object=form == "json")
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@_profile
+@_format
+def lowerings(names: Sequence[str], profiles: Sequence[str], form: str) -> int:
+    """Measure every lowering (or NAMES) under every profile, all 65,536 inputs."""
+    from mish_guard.commands import lowerings as command
+
+    return command.show(names, _known(profiles), as_object=form == "json")
+
+
+@cli.command()
+@click.argument("cell")
+@click.option("--lowering", help="Lowering to convert mish through. [that of the last run in --out, else as-is]")
+@click.option("--x", type=float, help="Input to trace. [the first bad one, or the worst]")
+@_matrix
+@_out
+def explain(cell: str, lowering: str | None, x: float | None, matrix: Path | None, out: Path) -> int:
+    """Measure one CELL again and show every operation at the input where it goes wrong."""
+    from mish_guard.commands import explain as command
+
+    return command.show(cell, lowering=lowering, x=x, matrix_file=matrix, out=out)
+
+
+@cli.command()
+@_profile
+@_format
+def calibrate(profiles: Sequence[str], form: str) -> int:
+    """Replay every public measurement of the Neural Engine that the emulator can express."""
+    from mish_guard.commands import calibrate as command
+
+    return command.show(_known(profiles), as_object=form == "json")
+
+
+@cli.command()
+@_measuring
+@_baselines
+@click.option("--reason", required=True, help="Why the baselines change; stored with them.")
+@click.option("--repeats", type=click.IntRange(min=2), default=3, show_default=True, help="Runs that must agree.")
+@click.option("--allow-fewer-cells", is_flag=True, help="Store although cells of the old baseline are gone.")
+def refresh(
+    baselines: Path | None, out: Path, reason: str, repeats: int, allow_fewer_cells: bool, **measuring: Any
+) -> int:
+    """Measure new baselines; refuses a run that is over a ceiling, broken, incomplete or not repeatable."""
+    from mish_guard import baseline
+    from mish_guard.commands import refresh as command
+
+    return command.refresh(
+        _order(**measuring),
+        baselines=baselines or baseline.SHIPPED,
+        out=out,
+        reason=reason,
+        repeats=repeats,
+        allow_fewer_cells=allow_fewer_cells,
+    )
+
+
+@cli.command("rebuild-controls")
+@click.option("--reason", required=True, help="Why the controls change; stored with them.")
+@click.option("--controls", type=_DIRECTORY, help="Folder to replace. [the one in the package]")
+def rebuild_controls(reason: str, controls: Path | None) -> int:
+    """Convert the stored control packages anew with a released coremltools."""
+    from mish_guard import files
+    from mish_guard.commands import rebuild_controls as command
+
+    return command.rebuild(controls or files.DATA / "controls", reason=reason)
+
+
+def _order(engine: str, profiles: Sequence[str], lowering: str, matrix: Path | None, controls: Path | None) -> Order:
+    from mish_guard.matrix.run import Order
+
+    chosen = "emulator" if engine == "auto" else engine
+    return Order(engine=chosen, profiles=tuple(profiles), lowering=lowering, matrix=matrix, controls=controls)
+
+
+def _known(names: Sequence[str]) -> tuple[str, ...]:
+    """The profiles named, or all; raises UsageError for an unknown one."""
+    from mish_guard.engines.emulator import profiles
+
+    return tuple(profiles.get(name).name for name in names) or tuple(profiles.PROFILES)

@@ -1,0 +1,63 @@
+"""`calibrate`: which public measurements of the Neural Engine the emulator reproduces."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import click
+
+from mish_guard import calibrate
+from mish_guard.calibrate import Outcome, Status
+from mish_guard.engines.emulator import profiles
+from mish_guard.errors import ExitCode
+from mish_guard.report import table
+
+
+def show(names: Sequence[str], *, as_object: bool) -> ExitCode:
+    """Replay the evidence under each profile; a contradiction is a failure."""
+    facts = calibrate.load()
+    outcomes = {name: calibrate.replay(profiles.get(name), facts) for name in names}
+    if as_object:
+        click.echo(json.dumps({name: [_document(each) for each in made] for name, made in outcomes.items()}, indent=1))
+    else:
+        _print(outcomes)
+    contradicted = any(each.status is Status.CONTRADICTED for made in outcomes.values() for each in made)
+    return ExitCode.FAIL if contradicted else ExitCode.PASS
+
+
+def _print(outcomes: dict[str, tuple[Outcome, ...]]) -> None:
+    contradictions = [
+        f"{name}: {each.fact.id}"
+        for name, made in outcomes.items()
+        for each in made
+        if each.status is Status.CONTRADICTED
+    ]
+    head = "every fact that can be replayed is reproduced" if not contradictions else "; ".join(contradictions)
+    click.echo(f"{'CONTRADICTED' if contradictions else 'CALIBRATED'}: {head}")
+    for name, made in outcomes.items():
+        counts = Counter(each.status.value for each in made)
+        click.echo("")
+        click.echo(f"{name}: {len(made)} facts, " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+        rows = [(each.fact.id, each.status.value, each.fact.topic, _short(each.detail)) for each in made]
+        click.echo(table.render(("fact", "status", "topic", "detail"), rows))
+        unknown = calibrate.unmeasured(profiles.get(name))
+        if unknown:
+            click.echo(f"not measured by anyone: {', '.join(unknown)}")
+    click.echo("")
+    click.echo("Sources of every fact: docs/evidence.md")
+
+
+def _short(detail: str) -> str:
+    return detail if len(detail) <= 90 else detail[:89] + "…"
+
+
+def _document(outcome: Outcome) -> dict[str, object]:
+    return {
+        "fact": outcome.fact.id,
+        "status": outcome.status.value,
+        "detail": outcome.detail,
+        "statement": outcome.fact.statement,
+        "sources": list(outcome.fact.sources),
+    }

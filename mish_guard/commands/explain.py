@@ -1,0 +1,115 @@
+"""`explain`: one cell measured again, with every operation at the input that shows the error."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from mish_guard import engines, explain, files, fp16, limits, lowerings, matrix, modules, record
+from mish_guard.candidate import identify
+from mish_guard.commands.gate import RESULTS
+from mish_guard.engines import Engine
+from mish_guard.engines.emulator import profiles
+from mish_guard.errors import ExitCode, GuardError
+from mish_guard.matrix import Place
+from mish_guard.matrix.bench import Bench
+from mish_guard.model import CellKey, Figures, Measurement
+from mish_guard.report import table, text
+
+_WORST_BINADES = 5
+
+
+def show(name: str, *, lowering: str | None, x: float | None, matrix_file: Path | None, out: Path) -> ExitCode:
+    """Measure the cell called `name` and print how its error comes about.
+
+    Without `lowering`, the one of the last run in `out` is used. Raises UsageError for a name that is no cell.
+    """
+    key = CellKey.parse(name)
+    engine = engines.create("emulator" if key.where in profiles.PROFILES else "coreml", [key.where])
+    cell = _cell(key, engine, matrix_file or matrix.DEFAULT)
+    used = lowering or _last_lowering(out)
+    who = identify(used)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(engine, used, Path(folder), files.DATA / "controls")
+        measured = bench.measure(cell)
+        for line in _lines(measured):
+            click.echo(line)
+        click.echo(f"coremltools {who.coremltools}, lowering {used}: {who.path}")
+        if measured.figures is not None:
+            _echo_trace(bench.package(key), engine, measured, x)
+    click.echo("")
+    click.echo(f"Again: mish-guard explain '{key}' --lowering {used}")
+    return ExitCode.PASS
+
+
+def _cell(key: CellKey, engine: Engine, path: Path) -> matrix.Cell:
+    place = Place(name=key.where, is_neural_engine=engine.is_neural_engine(key.where))
+    found = [cell for cell in matrix.load(path, [place]) if cell.key == key]
+    return found[0] if found else matrix.Cell(key=key, known_gap=None)
+
+
+def _last_lowering(out: Path) -> str:
+    try:
+        return record.read_run(out / RESULTS).candidate.lowering
+    except GuardError:
+        return lowerings.AS_IS
+
+
+def _lines(measured: Measurement) -> Iterator[str]:
+    complaint = limits.complaint(measured)
+    yield f"{measured.key}: {complaint or 'as the matrix expects'}"
+    figures = measured.figures
+    if figures is None:
+        return
+    yield from _figures(figures)
+    known = explain.defect(measured, explain.load_defects())
+    if not limits.is_within(figures):
+        yield f"signature    {explain.signature(measured).value}"
+    if measured.known_gap is not None:
+        yield f"known gap    {measured.known_gap}"
+    if known is not None:
+        yield f"defect       {known.id}: {known.title}"
+        yield from (f"             {link}" for link in known.found)
+
+
+def _figures(figures: Figures) -> Iterator[str]:
+    yield f"covered      {figures.n_covered} of {figures.n_total}"
+    for interval in figures.bad_intervals:
+        yield f"over ceiling {text.interval_text(interval)}, {interval.count} inputs"
+    yield f"max_abs      {figures.max_abs.value:.6g} at {figures.max_abs.at!r}"
+    yield f"max_ulp      {figures.max_ulp.value:.6g} at {figures.max_ulp.at!r}"
+    yield f"mean_abs     {figures.mean_abs:.6g}"
+    for name, classes in figures.specials.items():
+        yield f"special      {name} gives {classes}"
+    worst = sorted(figures.binades.items(), key=lambda item: -item[1].max_ulp)[:_WORST_BINADES]
+    for name, each in worst:
+        yield f"binade       {name}: {each.max_ulp:.4g} ulp, mean_abs {each.mean_abs:.3g}"
+
+
+def _echo_trace(package: Path, engine: Engine, measured: Measurement, x: float | None) -> None:
+    case, figures = modules.case(measured.key.case), measured.figures
+    if figures is None:
+        return
+    at = x if x is not None else (figures.bad_intervals[0].first if figures.bad_intervals else figures.max_abs.at)
+    located = case.locate(at)
+    feed, place = located if located is not None else (0, None)
+    steps = engine.trace(package, case.feeds()[feed], measured.key.where, place)
+    if not steps:
+        click.echo(f"The engine '{engine.name}' cannot look between operations.")
+        return
+    culprit = measured.culprit
+    click.echo("")
+    where = f"at x = {at!r} ({fp16.hex_bits(at)})" if located is not None else "where each is wrong, or largest"
+    click.echo(f"every operation {where}, beside the same graph in float64:")
+    rows = [
+        (step.op, step.name, step.got, step.want, _mark(step.wrong, culprit is not None and step.name == culprit.name))
+        for step in steps
+    ]
+    click.echo(table.render(("op", "name", "got", "float64", ""), rows))
+
+
+def _mark(wrong: bool, is_culprit: bool) -> str:
+    return "<- the first wrong operation" if is_culprit else ("wrong" if wrong else "")

@@ -1,0 +1,87 @@
+"""`lowerings`: the table of lowerings with what each of them gives under each profile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from mish_guard import explain, limits, lowerings, record
+from mish_guard.errors import ExitCode
+from mish_guard.model import Figures
+from mish_guard.report import table, text
+
+
+def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> ExitCode:
+    """Measure and print every lowering (all by default) under every profile."""
+    from mish_guard.survey import Surveyed, survey
+
+    chosen = [lowerings.get(name).name for name in names] or list(lowerings.TABLE)
+
+    def row(each: Surveyed) -> tuple[str, ...]:
+        figures, culprit = _figures(each), each.measurement.culprit
+        return (
+            each.lowering,
+            each.measurement.key.where,
+            str(each.n_ops),
+            text.interval_text(explain.main_interval(each.measurement)) or "none",
+            "" if culprit is None else culprit.op,
+            f"{figures.max_abs.value:.4g} at {figures.max_abs.at:.6g}",
+            f"{figures.max_ulp.value:.4g} at {figures.max_ulp.at:.6g}",
+            f"{figures.mean_abs:.3g}",
+            "yes" if limits.is_within(figures) else "NO",
+        )
+
+    measured = list(_progress(survey(chosen, profiles)))
+    if as_object:
+        click.echo(json.dumps([_document(each) for each in measured], indent=1, allow_nan=False))
+        return ExitCode.PASS
+    headings = (
+        "lowering",
+        "profile",
+        "ops",
+        "over the ceiling",
+        "first wrong op",
+        "max_abs",
+        "max_ulp",
+        "mean_abs",
+        "within",
+    )
+    click.echo(table.render(headings, map(row, measured)))
+    click.echo("")
+    for name in chosen:
+        lowering = lowerings.get(name)
+        click.echo(f"{name}: {lowering.formula}")
+        click.echo(f"    from {lowering.source}; {lowering.known}")
+    click.echo("")
+    click.echo("All 63,488 finite half-precision inputs, emulated: no hardware was measured.")
+    return ExitCode.PASS
+
+
+def _progress(measured: Iterable[Any]) -> Iterable[Any]:
+    for each in measured:
+        click.echo(f"{each.lowering} @ {each.measurement.key.where}", err=True)
+        yield each
+
+
+def _figures(each: Any) -> Figures:
+    figures: Figures = each.measurement.figures
+    return figures
+
+
+def _document(each: Any) -> dict[str, Any]:
+    measurement = record.measurement_to_json(each.measurement)
+    lowering = lowerings.get(each.lowering)
+    return {
+        "lowering": each.lowering,
+        "profile": each.measurement.key.where,
+        "formula": lowering.formula,
+        "source": lowering.source,
+        "known": lowering.known,
+        "n_ops": each.n_ops,
+        "within_ceiling": limits.is_within(_figures(each)),
+        "figures": measurement["figures"],
+        "first_wrong_op": measurement.get("culprit"),
+    }

@@ -1,0 +1,139 @@
+"""`refresh`: measure new baselines. The only thing that ever writes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from mish_guard import baseline, compare, explain, files, verdict
+from mish_guard.baseline import Baseline
+from mish_guard.commands.gate import measure
+from mish_guard.errors import ExitCode, GuardError, UsageError
+from mish_guard.matrix.run import Order
+from mish_guard.model import Measurement, Run
+from mish_guard.report import table
+from mish_guard.verdict import Judgement, Status, Verdict
+
+
+class RefusedError(GuardError):
+    """A run that must not become a baseline."""
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def refresh(
+    order: Order, *, baselines: Path, out: Path, reason: str, repeats: int, allow_fewer_cells: bool
+) -> ExitCode:
+    """Measure `repeats` times and replace the baselines of every place, or none of them.
+
+    Raises UsageError for an empty reason, RefusedError for a run with a cell over its ceiling, with a broken or
+    unarmed engine, with fewer cells than before, or whose repeats give different bits.
+    """
+    if not reason.strip():
+        msg = "A baseline needs a reason: mish-guard refresh --reason 'why the figures changed'."
+        raise UsageError(msg)
+    runs = [measure(order, out) for _ in range(repeats)]
+    run = runs[-1]
+    old = _stored(run, baselines)
+    judgement = verdict.judge(run, old, explain.load_defects())
+    _refuse_bad(judgement)
+    _refuse_unrepeatable(runs)
+    if not allow_fewer_cells:
+        _refuse_fewer_cells(judgement)
+    texts = _texts(run, baselines, reason=reason, repeats=repeats)
+    for path, text in texts.items():
+        files.write_atomically(path, text)
+    _show(run, old, texts)
+    return ExitCode.PASS
+
+
+def _stored(run: Run, folder: Path) -> dict[str, Baseline]:
+    return baseline.load_for(run, folder)
+
+
+def _refuse_bad(judgement: Judgement) -> None:
+    if judgement.verdict is Verdict.BROKEN:
+        msg = f"Nothing was stored: {judgement.reason}."
+        raise RefusedError(msg, ExitCode.BROKEN)
+    over = [row.cell for row in judgement.rows if row.status is Status.OVER_CEILING]
+    if over:
+        msg = f"Nothing was stored: {len(over)} cells are over a ceiling, first {over[0]}. No baseline moves a ceiling."
+        raise RefusedError(msg, ExitCode.FAIL)
+    if judgement.run.neural_engines and not judgement.armed:
+        msg = "Nothing was stored: the negative control was not caught, so the run proves nothing."
+        raise RefusedError(msg, ExitCode.INCONCLUSIVE)
+
+
+def _refuse_fewer_cells(judgement: Judgement) -> None:
+    lost = [row.cell for row in judgement.rows if row.status is Status.LOST]
+    if lost:
+        msg = (
+            f"Nothing was stored: {len(lost)} cells of the old baseline were not measured, first {lost[0]}. "
+            "If they shall go, say so: --allow-fewer-cells."
+        )
+        raise RefusedError(msg, ExitCode.LOST)
+
+
+def _refuse_unrepeatable(runs: Sequence[Run]) -> None:
+    digests = [{key: _digest(cell) for key, cell in run.measurements.items()} for run in runs]
+    changed = sorted(key for key in digests[0] if any(each.get(key) != digests[0][key] for each in digests))
+    if changed:
+        msg = f"Nothing was stored: {len(changed)} cells gave different bits when repeated, first {changed[0]}."
+        raise RefusedError(msg, ExitCode.BROKEN)
+
+
+def _digest(cell: Measurement) -> str | None:
+    return None if cell.figures is None else cell.figures.digest
+
+
+def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, str]:
+    places = sorted({measurement.key.where for measurement in run.measurements.values()})
+    return {
+        baseline.path_of(folder, run.engine, where, run.device): baseline.text_of(
+            run, where, reason=reason, repeats=repeats
+        )
+        for where in places
+    }
+
+
+def _show(run: Run, old: Mapping[str, Baseline], texts: Mapping[Path, str]) -> None:
+    click.echo(f"STORED: {len(texts)} baselines")
+    before = {key: cell for each in old.values() for key, cell in each.cells.items()}
+    after = {key: cell for key, cell in run.measurements.items() if not cell.key.role.is_control}
+    click.echo(changes(before, after))
+    click.echo("")
+    for path in texts:
+        click.echo(f"wrote {path}")
+    click.echo("Next: look at the table, commit the files.")
+
+
+def changes(before: Mapping[str, Measurement], after: Mapping[str, Measurement]) -> str:
+    """The table of before and after, without the cells whose output bits are the same."""
+    keys = sorted(before.keys() | after.keys())
+    moved = [key for key in keys if _moved(before.get(key), after.get(key))]
+    summary = f"{len(keys) - len(moved)} cells unchanged, {len(moved)} changed"
+    if not moved:
+        return summary
+    rows = [(key, _how(before.get(key), after.get(key)), _ulp(before.get(key)), _ulp(after.get(key))) for key in moved]
+    drawn = table.render(("cell", "change", "max_ulp before", "max_ulp after"), rows)
+    return f"{summary}\n{drawn}"
+
+
+def _moved(before: Measurement | None, after: Measurement | None) -> bool:
+    return before is None or after is None or _digest(before) != _digest(after)
+
+
+def _how(before: Measurement | None, after: Measurement | None) -> str:
+    if before is None:
+        return "new"
+    return "gone" if after is None else compare.change(after, before).value
+
+
+def _ulp(cell: Measurement | None) -> str:
+    if cell is None or cell.figures is None:
+        return "-"
+    return f"{cell.figures.max_ulp.value:.4g} at {cell.figures.max_ulp.at:.6g}"
