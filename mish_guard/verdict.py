@@ -222,7 +222,15 @@ def _positive_control_reason(rows: Sequence[Row]) -> str | None:
 def _failure_reason(count: Mapping[Status, int], findings: Sequence[Finding]) -> str:
     names = sorted({finding.defect for finding in findings if finding.defect})
     known = f"reintroduces {', '.join(names)}: " if names else ""
-    return f"{known}{count[Status.OVER_CEILING]} cells over a ceiling, {count[Status.WORSE]} worse than the baseline"
+    parts = [
+        f"{number} cells {words}"
+        for number, words in (
+            (count[Status.OVER_CEILING], "over a ceiling"),
+            (count[Status.WORSE], "worse than the baseline"),
+        )
+        if number
+    ]
+    return known + ", ".join(parts)
 
 
 def _unarmed_reason(run: Run, rows: Sequence[Row]) -> str:

@@ -112,24 +112,22 @@ def _show(run: Run, old: Mapping[str, Baseline], texts: Mapping[Path, str]) -> N
 
 
 def changes(before: Mapping[str, Measurement], after: Mapping[str, Measurement]) -> str:
-    """The table of before and after, without the cells whose output bits are the same."""
-    keys = sorted(before.keys() | after.keys())
-    moved = [key for key in keys if _moved(before.get(key), after.get(key))]
-    summary = f"{len(keys) - len(moved)} cells unchanged, {len(moved)} changed"
+    """How many cells are new and unchanged, and the table of those that changed or went."""
+    new = after.keys() - before.keys()
+    moved = sorted(key for key, cell in before.items() if _moved(cell, after.get(key)))
+    summary = f"{len(before) - len(moved)} cells unchanged, {len(moved)} changed or gone, {len(new)} new"
     if not moved:
         return summary
-    rows = [(key, _how(before.get(key), after.get(key)), _ulp(before.get(key)), _ulp(after.get(key))) for key in moved]
+    rows = [(key, _how(before[key], after.get(key)), _ulp(before[key]), _ulp(after.get(key))) for key in moved]
     drawn = table.render(("cell", "change", "max_ulp before", "max_ulp after"), rows)
     return f"{summary}\n{drawn}"
 
 
-def _moved(before: Measurement | None, after: Measurement | None) -> bool:
-    return before is None or after is None or _digest(before) != _digest(after)
+def _moved(before: Measurement, after: Measurement | None) -> bool:
+    return after is None or _digest(before) != _digest(after)
 
 
-def _how(before: Measurement | None, after: Measurement | None) -> str:
-    if before is None:
-        return "new"
+def _how(before: Measurement, after: Measurement | None) -> str:
     return "gone" if after is None else compare.change(after, before).value
 
 

@@ -10,7 +10,8 @@ from mish_guard.model import BadInterval, Measurement
 from mish_guard.report import as_json
 from mish_guard.verdict import Finding, Judgement, Row, Status, Verdict
 
-_SHOWN = 12
+_KINDS = 8
+_CELLS = 3
 
 
 def lines(judgement: Judgement) -> Iterator[str]:
@@ -33,8 +34,9 @@ def next_step(judgement: Judgement) -> str:
     if judgement.verdict is Verdict.BROKEN:
         return "Next: repair the machine or the installation; the candidate was not judged."
     if judgement.exit_code is ExitCode.FAIL:
-        worst = next((each for each in judgement.findings if each.status is Status.OVER_CEILING), judgement.findings[0])
-        return f"Next: mish-guard explain '{worst.cell}'"
+        worst = min(judgement.findings, key=_rank)
+        intended = "" if worst.status is Status.OVER_CEILING else "; if the change is meant: mish-guard refresh --reason '…'"
+        return f"Next: mish-guard explain '{worst.cell}'{intended}"
     if judgement.exit_code is ExitCode.LOST:
         return "Next: restore the cells, or store a new baseline: mish-guard refresh --reason '…'"
     if judgement.exit_code is ExitCode.NO_BASELINE:
@@ -65,28 +67,52 @@ def _facts(judgement: Judgement) -> Iterator[str]:
     )
     counts = Counter(row.status.value for row in judgement.rows)
     yield f"cells      {len(judgement.rows)}: {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
+    yield from _baselines(judgement)
+
+
+def _baselines(judgement: Judgement) -> Iterator[str]:
+    """Where the baselines come from; places that were measured together share a line."""
+    origins: dict[str, list[str]] = {}
     for where, baseline in sorted(judgement.baselines.items()):
         given = baseline.provenance
-        yield f"baseline   {where}: {given['candidate']['lowering']}, {given['created']}, “{given['reason']}”"
+        origin = f"{given['candidate']['lowering']}, measured {given['created']}: {given['reason']}"
+        origins.setdefault(origin, []).append(where)
+    for origin, places in origins.items():
+        yield f"baseline   {', '.join(places)}: {origin}"
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    """Findings of one kind under one heading, the most serious and most frequent kinds first."""
     if not findings:
         return
-    ordered = sorted(findings, key=lambda each: (each.status is not Status.OVER_CEILING, each.cell))
+    kinds: dict[str, list[Finding]] = {}
+    for finding in sorted(findings, key=lambda each: each.cell):
+        kinds.setdefault(_kind(finding), []).append(finding)
+    ordered = sorted(kinds.items(), key=lambda item: (*_rank(item[1][0]), -len(item[1])))
     yield ""
-    yield f"findings ({len(findings)})"
-    for finding in ordered[:_SHOWN]:
-        yield f"  {finding.cell}"
-        parts = [finding.status.value, finding.signature.value, interval_text(finding.interval)]
-        if finding.first_wrong_op:
-            parts.append(f"first wrong op {finding.first_wrong_op}")
-        if finding.defect:
-            parts.append(f"reintroduces {finding.defect}")
-        yield f"      {', '.join(part for part in parts if part)}"
-        yield f"      {finding.message}"
-    if len(ordered) > _SHOWN:
-        yield f"  … and {len(ordered) - _SHOWN} more; --format json has them all"
+    yield f"findings ({len(findings)} cells, {len(kinds)} kinds)"
+    for kind, members in ordered[:_KINDS]:
+        yield f"  {kind}"
+        yield f"      {members[0].message}"
+        yield from (f"      {finding.cell}" for finding in members[:_CELLS])
+        if len(members) > _CELLS:
+            yield f"      and {len(members) - _CELLS} more"
+    if len(ordered) > _KINDS:
+        yield f"  and {len(ordered) - _KINDS} more kinds; --format json has them all"
+
+
+def _rank(finding: Finding) -> tuple[bool, bool]:
+    """Over a ceiling before anything else, and where the inputs are known before whole models."""
+    return finding.status is not Status.OVER_CEILING, finding.interval is None
+
+
+def _kind(finding: Finding) -> str:
+    parts = [finding.status.value, finding.signature.value, interval_text(finding.interval)]
+    if finding.first_wrong_op:
+        parts.append(f"first wrong op {finding.first_wrong_op}")
+    if finding.defect:
+        parts.append(f"reintroduces {finding.defect}")
+    return ", ".join(part for part in parts if part)
 
 
 def _gaps(rows: Sequence[Row]) -> Iterator[str]:
