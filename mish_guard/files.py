@@ -76,13 +76,13 @@ def validate(document: Any, schema_name: str, path: Path) -> None:
     """Check `document` against `data/schemas/<schema_name>.schema.json`; raises UnreadableFileError with the place."""
     error = next(iter(_validator(schema_name).iter_errors(document)), None)
     if error is not None:
-        place = "/".join(str(part) for part in error.absolute_path) or "the top level"
+        place = "/".join(str(part) for part in error.instance_path) or "the top level"
         msg = f"'{path}' does not follow the {schema_name} schema at {place}: {error.message[:300]}"
         raise UnreadableFileError(msg)
 
 
 @functools.cache
 def _validator(schema_name: str) -> Any:
-    from jsonschema import Draft202012Validator
+    import jsonschema_rs  # a hundred times faster than jsonschema on a results file
 
-    return Draft202012Validator(read_json(DATA / "schemas" / f"{schema_name}.schema.json"))
+    return jsonschema_rs.validator_for(read_json(DATA / "schemas" / f"{schema_name}.schema.json"))

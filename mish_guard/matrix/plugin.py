@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mish_guard import files, lowerings, record
-from mish_guard.errors import GuardError
+from mish_guard.errors import ExitCode, GuardError
 from mish_guard.model import CellKey, Measurement, Role
 
 if TYPE_CHECKING:  # torch and coremltools load with these, and every pytest session of an environment loads this file
@@ -51,7 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[_session_key] = Session(config)
     except GuardError as error:
-        raise pytest.UsageError(str(error)) from error
+        if error.exit_code is ExitCode.USAGE:
+            raise pytest.UsageError(str(error)) from error
+        pytest.exit(str(error), returncode=error.exit_code)
 
 
 def _is_matrix_run(config: pytest.Config) -> bool:
@@ -71,6 +73,12 @@ def _matches(key: CellKey, role: Role, family: Any = None) -> bool:
     return key.role is role and family in (None, key.family)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that no cell of the matrix selects is not there; pytest would call it skipped."""
+    items[:] = [item for item in items if item.get_closest_marker("cells") is None or "[NOTSET]" not in item.nodeid]
+
+
 @pytest.fixture(scope="session")
 def mish_bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """The bench that all cells share."""
@@ -88,7 +96,7 @@ def measurement(
     return measured
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(trylast=True, optionalhook=True)  # pytest-json-report declares it in the sessions that it reports
 def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
     """Leave out what names the machine. Other pytest sessions keep their report as it is."""
     if "mish_guard" not in str(json_report.get("tests", "")):
@@ -98,10 +106,11 @@ def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the results file; a session that only collects or failed to start writes none."""
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the results file; a session that was interrupted, only collects or failed to start writes none."""
     state = session.config.stash.get(_session_key, None)
     plugin = getattr(session.config, "_json_report", None)
-    if state is None or plugin is None or plugin.report is None or session.config.option.collectonly:
+    complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if not complete or state is None or plugin is None or not plugin.report or session.config.option.collectonly:
         return
     record.write_run(state.results_path, {**plugin.report, "mish_guard": record.run_section(state.run())})

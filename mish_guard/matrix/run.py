@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -49,7 +50,10 @@ def run_matrix(order: Order, results: Path) -> None:
         try:
             _, complaints = process.communicate()
         except KeyboardInterrupt:
+            # The interrupt reached the child too, but a library may have swallowed it there.
+            process.kill()
             process.wait()
+            results.unlink(missing_ok=True)
             msg = "The run was interrupted; nothing was recorded."
             raise InterruptedRunError(msg) from None
     _check(process.returncode, complaints, results)
@@ -71,10 +75,12 @@ def _command(order: Order, results: Path) -> list[str]:
 
 def _check(status: int, complaints: str, results: Path) -> None:
     reason = complaints.strip().splitlines()
-    first = reason[0].removeprefix("ERROR: ") if reason else "no reason given"
+    first = reason[0].removeprefix("ERROR: ").removeprefix("Exit: ") if reason else "no reason given"
     if status == _USAGE:
         raise UsageError(first)
-    if status in (_INTERRUPTED, -2):
+    if status == ExitCode.BROKEN:
+        raise MachineError(first)
+    if status in (_INTERRUPTED, -signal.SIGINT):
         msg = "The run was interrupted; nothing was recorded."
         raise InterruptedRunError(msg)
     if status == _NOTHING_COLLECTED:

@@ -1,0 +1,94 @@
+"""What the tests share: the command line in process, and one measured run per lowering."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mish_guard import cli, files, record
+
+SMALL_MATRIX = """
+schema_version: 1
+groups:
+  - {family: sweep, cases: [mish-k3], frontends: [torchscript], backends: [mlprogram-fp16]}
+  - {family: sweep, role: graft, cases: [mish-k3], frontends: [torchscript], backends: [mlprogram-fp16]}
+  - {family: sweep, role: negative-control, cases: [mish-k3], frontends: [stored], backends: [mlprogram-fp16]}
+  - {family: sweep, role: positive-control, cases: [mish-k3], frontends: [stored], backends: [mlprogram-fp16]}
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def first_line(self) -> str:
+        return self.out.splitlines()[0]
+
+    @property
+    def last_line(self) -> str:
+        return self.out.splitlines()[-1]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+Invoke = Callable[..., Ended]
+
+
+@pytest.fixture
+def invoke(capfd: pytest.CaptureFixture[str]) -> Invoke:
+    """The command line in this process; what it starts is captured too."""
+
+    def run(*arguments: object) -> Ended:
+        code = cli.main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Ended(code, out, err)
+
+    return run
+
+
+def measured(folder: Path, *arguments: object) -> Path:
+    """The results file of `mish-guard run` with these arguments."""
+    assert cli.main(["run", "--out", str(folder), *map(str, arguments)]) == 0
+    return folder / "results.json"
+
+
+@pytest.fixture(scope="session")
+def exp_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole matrix through the shipped lowering."""
+    return measured(tmp_path_factory.mktemp("exp"), "--lowering", "exp")
+
+
+@pytest.fixture(scope="session")
+def as_is_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole matrix through the converter of the installed coremltools."""
+    return measured(tmp_path_factory.mktemp("as-is"), "--lowering", "as-is")
+
+
+@pytest.fixture(scope="session")
+def small_matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four cells: candidate, graft and both controls."""
+    path = tmp_path_factory.mktemp("matrix") / "small.yml"
+    path.write_text(SMALL_MATRIX)
+    return path
+
+
+def edited(results: Path, target: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of a sealed file with `edit` applied, sealed again as if it had been measured so."""
+    document = files.read_json(results)
+    edit(document)
+    document.pop("sha256")
+    target.write_text(files.readable_json(record.sealed(document)))
+    return target

@@ -1,0 +1,149 @@
+"""The command line: how commands end, what they print where, and how fast."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mish_guard import cli, lowerings
+from mish_guard.engines.emulator import profiles
+from mish_guard.errors import ExitCode
+from tests.conftest import Invoke
+
+
+def test_the_exit_codes_are_those_of_the_help(invoke: Invoke) -> None:
+    text = " ".join(invoke("--help").out.split())
+    table = text.partition("Exit codes: ")[2].partition(". Options")[0]
+    told = {int(number) for number in re.findall(r"\b\d+\b", table)}
+    assert told == {int(code) for code in ExitCode}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["gate", "--lowering", "relu"], "No lowering is called 'relu'. Choose one of: as-is, softplus, exp"),
+        (["gate", "--profile", "m1"], "No profile is called 'm1'. Choose one of: ieee-fp16, ane"),
+        (["lowerings", "--profile", "m1"], "No profile is called 'm1'"),
+        (["lowerings", "relu"], "No lowering is called 'relu'"),
+        (["explain", "mish"], "'mish' is not a cell; expected [role:]family/case/frontend/backend@where"),
+        (["compare", "nowhere.json"], "'nowhere.json' cannot be read"),
+        (["gate", "--matrix", "nowhere.yml"], "nowhere.yml' cannot be read"),
+        (["refresh", "--reason", " "], "A baseline needs a reason"),
+        (["rebuild-controls", "--reason", ""], "Controls need a reason"),
+        (["gate", "--fast"], "No such option"),
+        (["gait"], "No such command"),
+    ],
+)
+def test_a_mistake_is_told_and_ends_with_2(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = invoke(*arguments)
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert complaint in ended.err
+    assert not list(tmp_path.glob("**/*.json"))
+
+
+def test_core_ml_without_a_mac_is_an_error_and_never_the_emulator(invoke: Invoke, tmp_path: Path) -> None:
+    ended = invoke("gate", "--engine", "coreml", "--out", tmp_path / "o")
+    assert ended.code == ExitCode.BROKEN
+    assert "coreml" in ended.err
+    assert not (tmp_path / "o" / "results.json").exists()
+
+
+def test_an_old_results_file_does_not_survive_a_failed_run(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    assert invoke("gate", "--lowering", "relu", "--out", tmp_path).code == ExitCode.USAGE
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_crash_leaves_one_line_and_a_report(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_known", lambda _: 1 / 0)
+    ended = invoke("calibrate")
+    (report,) = tmp_path.glob("mish-guard-crash-*.md")
+    assert ended.code == ExitCode.CRASH
+    assert len(ended.err.splitlines()) == 1
+    assert report.name in ended.err
+    assert "ZeroDivisionError" in report.read_text()
+    assert "`mish-guard calibrate`" in report.read_text()
+
+
+def test_an_interrupted_run_ends_with_130_and_records_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mish_guard", "gate", "--out", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "PASSED" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (ExitCode.INTERRUPTED, "")
+    assert "interrupted" in err.lower()
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_colours_only_where_they_are_wanted(invoke: Invoke, exp_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b[" not in invoke("compare", exp_results).out
+    assert "\x1b[" in invoke("--color", "always", "compare", exp_results).out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in invoke("compare", exp_results).out
+
+
+def test_lowerings_prints_every_lowering_with_measured_figures(invoke: Invoke) -> None:
+    rows = invoke("lowerings", "--format", "json").json
+    assert {(row["lowering"], row["profile"]) for row in rows} == {
+        (lowering, profile) for lowering in lowerings.TABLE for profile in profiles.PROFILES
+    }
+    by_name = {(row["lowering"], row["profile"]): row for row in rows}
+    assert {name for (name, where), row in by_name.items() if where == "ane" and not row["within_ceiling"]} == {
+        "softplus",
+        "ratio",
+        "naive-log",
+    }
+    assert {name for (name, where), row in by_name.items() if where == "ieee-fp16" and not row["within_ceiling"]} == {
+        "ratio"
+    }
+    assert by_name["softplus", "ane"]["n_ops"] == 3
+    assert by_name["exp", "ane"]["n_ops"] == 7
+    assert all(row["figures"]["n_total"] == 63488 for row in rows)
+
+
+def test_explain_shows_the_operation_that_went_wrong(invoke: Invoke, tmp_path: Path) -> None:
+    cell = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
+    ended = invoke("explain", cell, "--lowering", "softplus", "--out", tmp_path)
+    assert ended.code == ExitCode.PASS
+    assert "over ceiling [10.3984375, 32752.0], 11981 inputs" in ended.out
+    (culprit,) = [line for line in ended.out.splitlines() if "first wrong operation" in line]
+    assert culprit.split()[0] == "softplus"
+    assert "MISH-SOFTPLUS-CLIFF" in ended.out
+    assert ended.last_line == f"Again: mish-guard explain '{cell}' --lowering softplus"
+
+
+def test_explain_traces_the_input_that_was_asked_for(invoke: Invoke, tmp_path: Path) -> None:
+    cell = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
+    ended = invoke("explain", cell, "--lowering", "exp", "--x", "20", "--out", tmp_path)
+    assert "at x = 20.0 (0x4d00)" in ended.out
+    assert "first wrong operation" not in ended.out
+
+
+def test_help_and_compare_are_quick(exp_results: Path) -> None:
+    def seconds(*arguments: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "mish_guard", *arguments], check=True, capture_output=True)
+        return time.perf_counter() - started
+
+    assert min(seconds("--help") for _ in range(3)) <= 0.2
+    assert min(seconds("compare", str(exp_results)) for _ in range(3)) <= 0.5

@@ -1,0 +1,80 @@
+"""Imports go downward only: a module imports nothing from its own level or above, a package keeps its own house."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mish_guard
+
+PACKAGE = Path(mish_guard.__file__).parent
+
+# From the bottom up; what stands on one line may not import each other. A package counts as one.
+LEVELS = (
+    ("mish_guard",),
+    ("errors",),
+    ("model", "fp16", "files"),
+    ("reference", "lowerings", "limits"),
+    ("measure",),
+    ("modules", "convert"),
+    ("engines",),
+    ("controls", "candidate", "calibrate"),
+    ("record",),
+    ("baseline",),
+    ("compare", "explain"),
+    ("verdict",),
+    ("matrix",),
+    ("survey", "report", "crash"),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
+)
+LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
+
+
+def _unit(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "mish_guard")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mish_guard":
+            for alias in node.names:
+                is_module = (PACKAGE / alias.name).is_dir() or (PACKAGE / f"{alias.name}.py").exists()
+                yield f"mish_guard.{alias.name}" if node.module == "mish_guard" and is_module else str(node.module)
+
+
+def _edges() -> Iterator[tuple[str, str]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
+        unit = relative.parts[0].removesuffix(".py")
+        importer = "mish_guard" if unit == "__init__" else unit
+        for module in _imported(path):
+            if _unit(module) != importer:
+                yield importer, _unit(module)
+
+
+def test_every_module_has_a_level() -> None:
+    units = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    assert units - {"__init__"} == LEVEL.keys() - {"mish_guard"}
+
+
+def test_imports_go_downward() -> None:
+    edges = set(_edges())
+    assert len(edges) > 40
+    assert [f"{low} imports {high}" for low, high in sorted(edges) if LEVEL[high] >= LEVEL[low]] == []
+
+
+@pytest.mark.parametrize("module", ["cli", "commands.gate", "commands.calibrate", "verdict", "report.text"])
+def test_light_modules_do_not_load_torch(module: str) -> None:
+    code = f"import sys, mish_guard.{module}; print('torch' in sys.modules, 'coremltools' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
