@@ -35,7 +35,9 @@ def next_step(judgement: Judgement) -> str:
         return "Next: repair the machine or the installation; the candidate was not judged."
     if judgement.exit_code is ExitCode.FAIL:
         worst = min(judgement.findings, key=_rank)
-        intended = "" if worst.status is Status.OVER_CEILING else "; if the change is meant: mish-guard refresh --reason '…'"
+        intended = (
+            "" if worst.status is Status.OVER_CEILING else "; if the change is meant: mish-guard refresh --reason '…'"
+        )
         return f"Next: mish-guard explain '{worst.cell}'{intended}"
     if judgement.exit_code is ExitCode.LOST:
         return "Next: restore the cells, or store a new baseline: mish-guard refresh --reason '…'"

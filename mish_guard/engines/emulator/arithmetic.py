@@ -93,7 +93,7 @@ class Emulated:
         if tensor.dtype is DType.FP16:
             return fp16.to_fp16(values).astype(np.float64)
         if tensor.dtype is DType.FP32:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 return values.astype(np.float32).astype(np.float64)
         return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,21 +47,26 @@ def _run(node: Node, graph: Graph, values: Mapping[str, Any], arithmetic: Arithm
 
 
 def _call(node: Node, operands: Mapping[str, Any], arithmetic: Arithmetic) -> ops.Result:
+    operation, extra = _operation(node, arithmetic)
     try:
-        if node.op in ops.ACCUMULATING:
-            return ops.ACCUMULATING[node.op](**operands, accumulator=arithmetic.accumulator(node))
-        operation = ops.OPS[node.op]
-    except KeyError:
-        msg = (
-            f"The emulator does not know the operation '{node.op}' ('{node.name}'). It never guesses: add it to "
-            "mish_guard/engines/emulator/ops.py with a test against PyTorch."
-        )
-        raise UnsupportedOpError(msg) from None
-    try:
-        return operation(**operands)
+        inspect.signature(operation).bind(**operands, **extra)
     except TypeError as error:
         msg = f"The emulator does not know a parameter of '{node.op}' ('{node.name}'): {error}"
         raise UnsupportedOpError(msg) from error
+    return operation(**operands, **extra)
+
+
+def _operation(node: Node, arithmetic: Arithmetic) -> tuple[ops.Operation, dict[str, Any]]:
+    """The function of an operation, and what it takes besides its operands."""
+    if node.op in ops.ACCUMULATING:
+        return ops.ACCUMULATING[node.op], {"accumulator": arithmetic.accumulator(node)}
+    if node.op in ops.OPS:
+        return ops.OPS[node.op], {}
+    msg = (
+        f"The emulator does not know the operation '{node.op}' ('{node.name}'). It never guesses: add it to "
+        "mish_guard/engines/emulator/ops.py with a test against PyTorch."
+    )
+    raise UnsupportedOpError(msg)
 
 
 def _resolve(operand: Operand, graph: Graph, values: Mapping[str, Any]) -> Any:
