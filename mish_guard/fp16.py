@@ -64,7 +64,8 @@ def special_values() -> NDArray[np.float16]:
 
 def bits_of(values: ArrayLike) -> Bits:
     """The bit patterns of `values`, which are rounded to float16 first (half to even, overflow to inf)."""
-    return np.ascontiguousarray(to_fp16(values)).view(np.uint16)
+    half = to_fp16(values)
+    return np.ascontiguousarray(half).view(np.uint16).reshape(half.shape)
 
 
 def to_fp16(values: ArrayLike) -> NDArray[np.float16]:

@@ -1,0 +1,120 @@
+"""Half precision and the float64 reference."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+
+from mish_guard import fp16, reference
+
+ALL = fp16.all_bits().view(np.float16)
+
+
+def test_every_bit_pattern_is_there_once() -> None:
+    assert len(np.unique(fp16.all_bits())) == 65536
+    finite, special = fp16.finite_values(), fp16.special_values()
+    assert (len(finite), len(special)) == (63488, 2048)
+    assert np.isfinite(finite).all()
+    assert not np.isfinite(special).any()
+    assert len(np.unique(np.concatenate([finite, special]).view(np.uint16))) == 65536
+
+
+def test_finite_values_ascend_with_negative_zero_before_zero() -> None:
+    finite = fp16.finite_values()
+    assert (np.diff(fp16.ordinal(finite)) == 1).all()
+    assert (np.diff(finite.astype(np.float64)) >= 0).all()
+    zeros = finite[finite == 0]
+    assert np.signbit(zeros).tolist() == [True, False]
+
+
+def test_spacing_is_numpys() -> None:
+    finite = fp16.finite_values()
+    inner = finite[(finite >= 0) & (finite < 32768)]
+    assert (fp16.spacing(inner) == np.spacing(inner).astype(np.float64)).all()
+    assert (fp16.spacing(-inner) == fp16.spacing(inner)).all()
+    assert set(fp16.spacing(np.array([32768.0, 65504.0, math.inf, 1e30]))) == {32.0}
+
+
+def test_binades_share_sign_and_exponent() -> None:
+    finite = fp16.finite_values()
+    numbers = fp16.binade(finite)
+    _, exponents = np.frexp(np.abs(finite.astype(np.float64)))
+    for number in np.unique(numbers):
+        members = numbers == number
+        assert len(np.unique(np.signbit(finite[members]))) == 1
+        normal = abs(int(number)) > 1
+        assert len(np.unique(exponents[members])) == 1 if normal else (np.abs(finite[members]) < 2.0**-14).all()
+    assert len(np.unique(numbers)) == 62
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(10.3984375, "+[8, 16)"), (-0.0, "-[0, 2^-14)"), (2.0**-14, "+[2^-14, 2^-13)"), (-65504.0, "-[32768, 65536)")],
+)
+def test_binades_are_named_by_what_they_hold(value: float, name: str) -> None:
+    assert fp16.binade_name(int(fp16.binade(np.float16(value)))) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"),
+    [
+        (65504.0, 65504.0),
+        (65519.99, 65504.0),
+        (65520.0, math.inf),
+        (-1e300, -math.inf),
+        (2049.0, 2048.0),
+        (2051.0, 2052.0),
+        (2.0**-25, 0.0),
+        (2.0**-25 * 1.0001, 2.0**-24),
+        # Rounded once: by way of float32 this would become a tie and then 1.
+        (1.0 + 2.0**-11 + 2.0**-40, 1.0 + 2.0**-10),
+    ],
+)
+def test_rounding_is_half_to_even_and_happens_once(value: float, rounded: float) -> None:
+    assert float(fp16.to_fp16(value)) == rounded
+
+
+def test_every_value_has_a_class() -> None:
+    classes = {fp16.classify(float(value)).value for value in ALL[::7]} | {fp16.classify(-0.0).value}
+    assert classes | {"+inf", "+0"} == {"nan", "+inf", "-inf", "+0", "-0", "+finite", "-finite"}
+    assert fp16.classify(math.inf) is fp16.FloatClass.POSITIVE_INF
+    assert fp16.hex_bits(10.3984375) == "0x4933"
+
+
+def _relative_errors(function: object, exact: object) -> tuple[float, float]:
+    worst, at = 0.0, 0.0
+    inputs = [float(x) for x in fp16.finite_values() if x != 0]
+    computed = function(np.array(inputs))  # type: ignore[operator]
+    with mpmath.workdps(50):
+        for x, got in zip(inputs, computed, strict=True):
+            want = exact(mpmath.mpf(x))  # type: ignore[operator]
+            # Below float64's range no relative error can be asked for.
+            if abs(want) < 1e-300:
+                assert abs(got) < 1e-300
+                continue
+            error = float(abs((mpmath.mpf(float(got)) - want) / want))
+            if not error <= worst:
+                worst, at = error, x
+    return worst, at
+
+
+def test_mish_is_exact_to_a_few_rounding_errors_on_every_input() -> None:
+    worst, at = _relative_errors(reference.mish, lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))))
+    assert worst <= 8 * 2.0**-53, at
+
+
+def test_softplus_is_exact_to_a_few_rounding_errors_on_every_input() -> None:
+    worst, at = _relative_errors(reference.softplus, lambda x: mpmath.log1p(mpmath.exp(x)))
+    assert worst <= 8 * 2.0**-53, at
+
+
+def test_specials_follow_the_limits() -> None:
+    got = reference.mish(np.array([math.inf, -math.inf, math.nan, 0.0, -0.0]))
+    assert got[0] == math.inf
+    assert (got[1], np.signbit(got[1])) == (0.0, True)
+    assert np.isnan(got[2])
+    assert np.signbit(got[3:]).tolist() == [False, True]
+    assert reference.softplus(np.array([math.inf, -math.inf])).tolist() == [math.inf, 0.0]
