@@ -31,6 +31,7 @@ _GOOD_RELATIVE = 2.0**-6
 _GOOD_ABSOLUTE = 2.0**-8
 _SHOWN = 8
 _RESULT = "result"
+_SPECIAL = ("inf", "-inf", "nan")
 
 
 class Certainty(str, enum.Enum):
@@ -240,17 +241,23 @@ def _graph(experiment: Experiment, feeds: Mapping[str, Array]) -> Graph:
 
 
 def _operand(value: Any) -> Operand:
-    if isinstance(value, str):
+    if isinstance(value, str) and value not in _SPECIAL:
         return Ref(value[1:]) if value.startswith("$") else value
     return _values(value)
 
 
 def _values(spelled: Any) -> Array:
-    """A number, nested lists of numbers, or {runs: [[value, count], …], shape: […]}."""
+    """A number, nested lists of numbers, or {runs: [[value, count], …], shape: […]}; JSON has no inf, so it is a word."""
     if not isinstance(spelled, Mapping):
-        return widen(spelled)
+        return widen(_numeric(spelled))
     flat = np.concatenate([np.full(int(count), float(value)) for value, count in spelled["runs"]])
     return flat.reshape(spelled.get("shape", flat.shape))
+
+
+def _numeric(spelled: Any) -> Any:
+    if isinstance(spelled, list):
+        return [_numeric(each) for each in spelled]
+    return float(spelled) if spelled in _SPECIAL else spelled
 
 
 def _good(got: Array, exact: Array) -> Array:
@@ -316,7 +323,7 @@ def _boundary(entry: Mapping[str, Any]) -> Boundary:
         repeat=entry.get("repeat"),
         last_good=entry["last_good"],
         first_bad=entry["first_bad"],
-        then=entry.get("then"),
+        then=None if "then" not in entry else float(entry["then"]),
     )
 
 

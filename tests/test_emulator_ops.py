@@ -153,7 +153,9 @@ def concat(rng: Rng) -> Trial:
     shape = shape_of(rng, 2)
     axis = int(rng.integers(-len(shape), len(shape)))
     sizes = rng.integers(1, 4, size=3)
-    parts = tuple(values(rng, tuple(int(n) if at == axis % len(shape) else s for at, s in enumerate(shape))) for n in sizes)
+    parts = tuple(
+        values(rng, tuple(int(n) if at == axis % len(shape) else s for at, s in enumerate(shape))) for n in sizes
+    )
     return {"values": parts, "axis": axis}, torch.cat([torch.from_numpy(part) for part in parts], dim=axis)
 
 
@@ -193,7 +195,10 @@ def pool(kind: str) -> Callable[[Rng], Trial]:
     def trial(rng: Rng) -> Trial:
         rank = int(rng.integers(1, 3))
         x = values(rng, (2, 3, *(int(size) for size in rng.integers(4, 8, size=rank))))
-        kernel, strides = [int(k) for k in rng.integers(1, 4, size=rank)], [int(s) for s in rng.integers(1, 3, size=rank)]
+        kernel, strides = (
+            [int(k) for k in rng.integers(1, 4, size=rank)],
+            [int(s) for s in rng.integers(1, 3, size=rank)],
+        )
         pad = [min(int(p), k // 2) for p, k in zip(rng.integers(0, 2, size=rank), kernel, strict=True)]
         operands: dict[str, Any] = {"x": x, "kernel_sizes": np.array(kernel), "strides": np.array(strides)}
         operands |= {"pad_type": "custom", "pad": np.array([side for each in pad for side in (each, each)])}
@@ -214,9 +219,18 @@ def conv(rng: Rng) -> Trial:
     kernel = [int(k) for k in rng.integers(1, 4, size=rank)]
     x = values(rng, (2, inner, *(int(size) for size in rng.integers(7, 9, size=rank))))
     weight, bias = rng.normal(size=(outer, inner // groups, *kernel)), rng.normal(size=outer)
-    strides, dilations = [int(s) for s in rng.integers(1, 3, size=rank)], [int(d) for d in rng.integers(1, 3, size=rank)]
+    strides, dilations = (
+        [int(s) for s in rng.integers(1, 3, size=rank)],
+        [int(d) for d in rng.integers(1, 3, size=rank)],
+    )
     function = (functional.conv1d, functional.conv2d, functional.conv3d)[rank - 1]
-    operands: dict[str, Any] = {"x": x, "weight": weight, "bias": bias, "groups": groups, "dilations": np.array(dilations)}
+    operands: dict[str, Any] = {
+        "x": x,
+        "weight": weight,
+        "bias": bias,
+        "groups": groups,
+        "dilations": np.array(dilations),
+    }
     t, w, b = map(torch.from_numpy, (x, weight, bias))
     if rng.integers(2):
         return {**operands, "pad_type": "same"}, function(t, w, b, padding="same", dilation=dilations, groups=groups)

@@ -185,9 +185,10 @@ def _softplus_parametric(operands: Mapping[str, Any], result: Array, limit: floa
 
 def _without_sign_of_zero(op: str, operands: Mapping[str, Any], result: Array) -> Array:
     """-0 counts as +0 in front of a reciprocal and a root."""
-    if op in ("inverse", "real_div"):
-        divisor = np.asarray(operands["y" if op == "real_div" else "x"])
-        return np.where((divisor == 0) & np.signbit(divisor), -result, result)
+    if op == "inverse":
+        return np.where(np.isinf(result), np.abs(result), result)
+    if op == "real_div":
+        return np.where((operands["y"] == 0) & np.isinf(result), np.copysign(np.inf, operands["x"]), result)
     if op in ("rsqrt", "sqrt"):
         return np.where(operands["x"] == 0, np.abs(result), result)
     return result

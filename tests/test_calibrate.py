@@ -1,0 +1,92 @@
+"""The evidence replayed: no profile may contradict a public measurement, and every hazard must be needed by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mish_guard import calibrate
+from mish_guard.calibrate import Status
+from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16, PROFILES, Profile
+from mish_guard.errors import UnreadableFileError
+
+ROOT = Path(__file__).parent.parent
+REQUIRED = "F1 F2 F3 F5 F19 F20 F30 F31 F32 F34 F35 F36 F37 F39 F43 F45 F47 F48 F49 P6 C1".split()  # noqa: SIM905
+HAZARDS = [
+    (name, field.name)
+    for name, profile in PROFILES.items()
+    for field in dataclasses.fields(Profile)
+    if getattr(profile, field.name) not in (None, getattr(IEEE_FP16, field.name))
+    and field.name not in ("name", "summary")
+]
+
+
+def _contradicted(profile: Profile) -> list[str]:
+    return [each.fact.id for each in calibrate.replay(profile) if each.status is Status.CONTRADICTED]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_no_profile_contradicts_a_measurement(name: str) -> None:
+    assert _contradicted(PROFILES[name]) == []
+
+
+def test_the_measurements_that_matter_are_reproduced() -> None:
+    reproduced = {each.fact.id for each in calibrate.replay(ANE) if each.status is Status.REPRODUCED}
+    assert set(REQUIRED) - reproduced == set()
+
+
+@pytest.mark.parametrize(("name", "field"), HAZARDS)
+def test_without_a_hazard_a_measurement_is_contradicted(name: str, field: str) -> None:
+    tamed = dataclasses.replace(PROFILES[name], **{field: getattr(IEEE_FP16, field)})
+    assert _contradicted(tamed) != []
+
+
+def test_every_hazard_that_differs_from_ieee_was_tried() -> None:
+    assert len(HAZARDS) >= 20
+
+
+def test_what_nobody_measured_is_listed_and_named_by_a_fact() -> None:
+    named = {fact.unknown for fact in calibrate.load() if fact.unknown}
+    assert set(calibrate.unmeasured(ANE)) == named
+    assert calibrate.unmeasured(IEEE_FP16) == ()
+
+
+def _repeat(facts: list[dict[str, Any]]) -> None:
+    facts.append(facts[0])
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (_repeat, "F1 is used twice"),
+        (lambda facts: facts[1].update(derived_from=["F999"]), "F999, which is not there"),
+        (lambda facts: facts[0]["replay"][0].update(profiles=["m1"]), "m1, which is no profile"),
+        (lambda facts: facts[-1].update(topic=""), "facts/96/topic"),
+        (lambda facts: facts[0].pop("replay"), "facts/0"),
+        (lambda facts: facts[0].pop("sources"), "facts/0"),
+        (lambda facts: facts[0].update(sources=["a friend"]), "facts/0/sources/0"),
+    ],
+)
+def test_evidence_that_contradicts_itself_is_refused(
+    tmp_path: Path, edit: Callable[[list[dict[str, Any]]], None], complaint: str
+) -> None:
+    document = yaml.safe_load(calibrate.EVIDENCE.read_text())
+    edit(document["facts"])
+    path = tmp_path / "evidence.yml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(UnreadableFileError, match=complaint):
+        calibrate.load(path)
+
+
+def test_the_document_is_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, "ci/render_evidence.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,121 @@
+"""What a profile adds to half-precision arithmetic, on every input where an operation has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mish_guard import fp16, reference
+from mish_guard.engines.emulator.arithmetic import Emulated
+from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
+from mish_guard.engines.emulator.profiles import ANE, ANE_COARSE, ANE_FTZ, IEEE_FP16, PROFILES, Profile
+
+EVERY = fp16.all_bits().view(np.float16).astype(np.float64)
+FINITE = fp16.finite_values().astype(np.float64)
+
+
+def apply(profile: Profile, op: str, x: Any, *, dtype: DType = DType.FP16, **operands: Any) -> Any:
+    """One operation on `x` under a profile; other operands are constants."""
+    fixed = {
+        name: value if isinstance(value, str) else np.asarray(value, dtype=np.float64)
+        for name, value in operands.items()
+    }
+    tensor = Tensor(name="x", dtype=dtype, shape=None)
+    node = Node(
+        op=op, name="y", operands={"x": Ref("x"), **fixed}, outputs=(Tensor(name="y", dtype=dtype, shape=None),)
+    )
+    graph = Graph(inputs=(tensor,), constants={}, nodes=(node,), outputs=("y",))
+    return evaluate(graph, {"x": np.asarray(x, dtype=np.float64)}, Emulated(profile))["y"]
+
+
+@pytest.mark.parametrize("profile", [ANE, ANE_FTZ, ANE_COARSE], ids=lambda each: each.name)
+def test_native_softplus_is_zero_from_the_cliff_on(profile: Profile) -> None:
+    got = apply(profile, "softplus", FINITE)
+    assert (got[FINITE >= 10.3984375] == 0).all()
+    assert (got[(FINITE > 0) & (FINITE < 10.3984375)] > 0).all()
+
+
+def test_below_the_cliff_native_softplus_is_correctly_rounded() -> None:
+    below = FINITE[FINITE < 10.3984375]
+    assert (apply(ANE, "softplus", below) == fp16.to_fp16(reference.softplus(below))).all()
+
+
+def test_composed_softplus_loses_small_exponentials() -> None:
+    got = apply(ANE_COARSE, "softplus", FINITE)
+    # exp(x) is below half a unit of 1, which is 2**-11.
+    lost = FINITE < np.log(2.0**-11)
+    assert (got[lost] == 0).all()
+    assert (apply(ANE, "softplus", FINITE)[lost & (FINITE > -16)] > 0).all()
+
+
+@pytest.mark.parametrize("op", ["softplus", "exp", "tanh", "sigmoid", "relu", "log", "sqrt", "square", "silu", "abs"])
+@pytest.mark.parametrize("profile", [ANE, ANE_FTZ, ANE_COARSE], ids=lambda each: each.name)
+def test_the_neural_engine_never_emits_nan(profile: Profile, op: str) -> None:
+    assert not np.isnan(apply(profile, op, EVERY)).any()
+
+
+@pytest.mark.parametrize("op", ["softplus", "exp", "tanh", "sigmoid", "relu", "square"])
+def test_ieee_arithmetic_is_the_correctly_rounded_value(op: str) -> None:
+    exact = {
+        "softplus": reference.softplus,
+        "exp": np.exp,
+        "tanh": np.tanh,
+        "relu": lambda x: np.maximum(x, 0),
+        "square": np.square,
+        "sigmoid": lambda x: np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x))),
+    }[op]
+    with np.errstate(over="ignore"):
+        assert (apply(IEEE_FP16, op, FINITE) == fp16.to_fp16(exact(FINITE))).all()
+
+
+@pytest.mark.parametrize("op", ["add", "sub"])
+def test_a_sum_with_a_constant_overflows_at_two_to_the_fifteen(op: str) -> None:
+    got = apply(ANE, op, FINITE, y=0.0)
+    assert np.isinf(got[np.abs(FINITE) >= 32768]).all()
+    assert (got[np.abs(FINITE) < 32768] == FINITE[np.abs(FINITE) < 32768]).all()
+    assert np.isfinite(apply(IEEE_FP16, op, FINITE, y=0.0)).all()
+
+
+def test_a_convolution_of_several_taps_overflows_and_one_tap_does_not() -> None:
+    x = FINITE[None, None, :]
+    two = apply(ANE, "conv", x, weight=[[[1.0, 0.0]]], pad_type="same")[0, 0]
+    assert np.isinf(two[np.abs(FINITE) >= 32768]).all()
+    assert np.isfinite(two[np.abs(FINITE) < 32768]).all()
+    assert (apply(ANE, "conv", x, weight=[[[1.0]]])[0, 0] == FINITE).all()
+
+
+def test_an_interior_partial_sum_overflows_although_the_sum_is_small() -> None:
+    x, weight = [[30000.0, 30000.0, -30000.0, -29008.0]], [[1.0, 1.0, 1.0, 1.0]]
+    assert np.isinf(apply(ANE, "linear", x, weight=weight)).all()
+    assert apply(IEEE_FP16, "linear", x, weight=weight).item() == 992.0
+
+
+def test_subnormals_are_flushed_in_sums_of_products_only() -> None:
+    subnormal = FINITE[(FINITE != 0) & (np.abs(FINITE) < fp16.MIN_NORMAL)]
+    pairs = np.stack([subnormal, np.zeros_like(subnormal)], axis=1)
+    assert (apply(ANE_FTZ, "linear", pairs, weight=[[1.0, 1.0]]) == 0).all()
+    assert (apply(ANE, "linear", pairs, weight=[[1.0, 1.0]])[:, 0] == subnormal).all()
+    assert (apply(ANE_FTZ, "mul", subnormal, y=1.0) == subnormal).all()
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_single_precision_stays_on_the_cpu(name: str) -> None:
+    single = FINITE.astype(np.float32)
+    got = apply(PROFILES[name], "softplus", single, dtype=DType.FP32)
+    assert (got == reference.softplus(single).astype(np.float32)).all()
+    assert np.isposinf(apply(PROFILES[name], "log", [np.inf], dtype=DType.FP32)).all()
+    assert np.isnan(apply(PROFILES[name], "relu", [np.nan], dtype=DType.FP32)).all()
+
+
+def test_logarithm_of_zero_and_infinity() -> None:
+    assert apply(ANE, "log", [0.0, -0.0, np.inf, 1.0]).tolist() == [-45440.0, -45440.0, 0.0, 0.0]
+    assert apply(IEEE_FP16, "log", [0.0, np.inf]).tolist() == [-np.inf, np.inf]
+
+
+def test_the_sign_of_a_zero_divisor_is_lost() -> None:
+    assert apply(ANE, "inverse", [-0.0, 0.0, -2.0], epsilon=0.0).tolist() == [np.inf, np.inf, -0.5]
+    assert apply(ANE, "real_div", [1.0, -1.0], y=[-0.0, -0.0]).tolist() == [np.inf, -np.inf]
+    assert apply(IEEE_FP16, "real_div", [1.0, -1.0], y=[-0.0, -0.0]).tolist() == [-np.inf, np.inf]
