@@ -247,11 +247,11 @@ def _operand(value: Any) -> Operand:
 
 
 def _values(spelled: Any) -> Array:
-    """A number, nested lists of numbers, or {runs: [[value, count], …], shape: […]}; JSON has no inf, so it is a word."""
+    """A number, nested lists of numbers, or {runs: [[value, count], …], shape: […]}; infinities are words."""
     if not isinstance(spelled, Mapping):
         return widen(_numeric(spelled))
     flat = np.concatenate([np.full(int(count), float(value)) for value, count in spelled["runs"]])
-    return flat.reshape(spelled.get("shape", flat.shape))
+    return np.asarray(flat.reshape(spelled.get("shape", flat.shape)))
 
 
 def _numeric(spelled: Any) -> Any:

@@ -39,9 +39,8 @@ class Ended:
         return self.out.splitlines()[-1]
 
     @property
-    def json(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.out)
-        return document
+    def json(self) -> Any:
+        return json.loads(self.out)
 
 
 Invoke = Callable[..., Ended]

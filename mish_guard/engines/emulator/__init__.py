@@ -1,7 +1,8 @@
 """The emulator: saved models evaluated with numpy, as a unit with the arithmetic of a profile would.
 
 `package` reads a model from disk into a `graph`; `evaluate` walks it with the operations of `ops` and `products`;
-`arithmetic` rounds every result and adds the hazards of `profiles`; `culprit` finds the operation that went wrong first.
+`arithmetic` rounds every result and adds the hazards of `profiles`; `culprit` finds the operation that went wrong
+first.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
 
 from mish_guard import fp16
 from mish_guard.engines import Execution

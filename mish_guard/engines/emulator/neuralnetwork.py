@@ -205,11 +205,11 @@ _LAYERS: dict[str, Callable[[Any, tuple[Ref, ...]], list[Step]]] = {
     "reshapeStatic": lambda settings, inputs: [
         ("reshape", {"x": inputs[0], "shape": np.asarray(list(settings.targetShape))})
     ],
-    "softplus": lambda settings, inputs: [("softplus", {"x": inputs[0]})],
+    "softplus": lambda _, inputs: [("softplus", {"x": inputs[0]})],
     "squeeze": lambda settings, inputs: [("squeeze", {"x": inputs[0], "axes": np.asarray(list(settings.axes))})],
     "transpose": lambda settings, inputs: [("transpose", {"x": inputs[0], "perm": np.asarray(list(settings.axes))})],
     "unary": _unary,
-    "whereBroadcastable": lambda settings, inputs: [("select", {"cond": inputs[0], "a": inputs[1], "b": inputs[2]})],
+    "whereBroadcastable": lambda _, inputs: [("select", {"cond": inputs[0], "a": inputs[1], "b": inputs[2]})],
 }
 
 

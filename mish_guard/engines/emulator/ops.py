@@ -33,7 +33,7 @@ def cast(*, x: Array, dtype: str) -> Array:
 
 
 def clip(*, x: Array, alpha: Any, beta: Any) -> Array:
-    return np.minimum(np.maximum(x, alpha), beta)
+    return np.asarray(np.minimum(np.maximum(x, alpha), beta))
 
 
 def log(*, x: Array, epsilon: Any = 0.0) -> Array:
@@ -54,7 +54,7 @@ def sigmoid(*, x: Array) -> Array:
 
 
 def sigmoid_hard(*, x: Array, alpha: Any = 0.2, beta: Any = 0.5) -> Array:
-    return np.clip(alpha * x + beta, 0.0, 1.0)
+    return np.asarray(np.clip(alpha * x + beta, 0.0, 1.0))
 
 
 def silu(*, x: Array) -> Array:
@@ -195,7 +195,8 @@ def _pool_windows(
     pads = products.padding(x.shape[2:], kernel, steps, pad_type, pad)
     padded = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=tuple(range(2, x.ndim)))
-    return np.asarray(windows[(slice(None), slice(None), *(slice(None, None, step) for step in steps))])
+    every = (slice(None), slice(None), *(slice(None, None, step) for step in steps))
+    return np.asarray(windows[every])
 
 
 def _last_axes(values: Array, count: int) -> tuple[int, ...]:
@@ -222,7 +223,7 @@ def _log_sum_exp(x: Array, *, axis: Any, keepdims: bool) -> Array:
     top = np.max(x, axis=axis, keepdims=True)
     shift = np.where(np.isfinite(top), top, 0.0)
     total = np.log(np.sum(np.exp(x - shift), axis=axis, keepdims=True)) + shift
-    return total if keepdims else np.squeeze(total, axis=axis)
+    return np.asarray(total if keepdims else np.squeeze(total, axis=axis))
 
 
 # Sums of products take the accumulator of the arithmetic.

@@ -45,7 +45,7 @@ def matmul(*, x: Array, y: Array, transpose_x: Any = False, transpose_y: Any = F
     """Batched matrix product of two tensors."""
     left, right = _matrices(x, y, transpose_x, transpose_y)
     with np.errstate(over="ignore", invalid="ignore"):
-        return (left.astype(accumulator) @ right.astype(accumulator)).astype(np.float64)
+        return np.asarray((left.astype(accumulator) @ right.astype(accumulator)).astype(np.float64))
 
 
 def taps(weight: Array) -> int:
@@ -151,11 +151,13 @@ def _convolution_groups(
     axes = tuple(range(2, 2 + rank))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axes)
     every = (slice(None), slice(None), *(slice(None, None, step) for step in steps))
-    windows = windows[(*every, *(slice(None, None, hole) for hole in holes))]
+    spread = (*every, *(slice(None, None, hole) for hole in holes))
+    windows = windows[spread]
     windows = np.moveaxis(windows, 1, 1 + rank)  # (batch, *spatial, channels, *kernel)
     per_group, out_per_group = weight.shape[1], weight.shape[0] // groups
     for group in range(groups):
-        chosen = windows[(..., slice(group * per_group, (group + 1) * per_group), *([slice(None)] * rank))]
+        members: tuple[Any, ...] = (..., slice(group * per_group, (group + 1) * per_group), *([slice(None)] * rank))
+        chosen = windows[members]
         flat = chosen.reshape(*chosen.shape[: 1 + rank], -1)
         yield flat, weight[group * out_per_group : (group + 1) * out_per_group].reshape(out_per_group, -1)
 
