@@ -99,7 +99,7 @@ def binade(values: ArrayLike) -> NDArray[np.int8]:
     """
     bits = bits_of(values)
     exponent = ((bits >> 10) & 0x1F).astype(np.int8) + np.int8(1)
-    return np.where(bits & SIGN_BIT, -exponent, exponent)
+    return np.asarray(np.where(bits & SIGN_BIT, -exponent, exponent))
 
 
 def binade_name(number: int) -> str:

@@ -106,7 +106,7 @@ class Tower(nn.Module):
     """
 
     CHANNELS = 16
-    BLOCKS = 3
+    BLOCKS = 2
 
     def __init__(self) -> None:
         super().__init__()

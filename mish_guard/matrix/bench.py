@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from mish_guard import controls, limits, lowerings, modules
-from mish_guard.convert import convert
 from mish_guard.engines import Engine
 from mish_guard.errors import ConversionError, GuardError
 from mish_guard.matrix import Cell
-from mish_guard.model import Backend, CellKey, Culprit, Failure, Frontend, Measurement, Role
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What a conversion depends on; cells that share it share one package."""
-
-    model: str
-    lowering: str
-    frontend: Frontend
-    backend: Backend
+from mish_guard.matrix.conversions import Conversions, Recipe
+from mish_guard.model import CellKey, Culprit, Failure, Measurement, Role
 
 
 class Bench:
-    """Measures cells with one engine and one candidate lowering; keeps packages in `folder`."""
+    """Measures cells with one engine and one candidate lowering; keeps packages in `folder`.
 
-    def __init__(self, engine: Engine, lowering: str, folder: Path, controls_folder: Path) -> None:
+    `cells` are those to be measured, so that their models can be converted ahead.
+    """
+
+    def __init__(
+        self, engine: Engine, lowering: str, folder: Path, controls_folder: Path, cells: Sequence[Cell] = ()
+    ) -> None:
         self._engine = engine
         self._lowering = lowering
-        self._folder = folder
         self._controls = controls_folder
-        self._packages: dict[Recipe, Path | ConversionError] = {}
+        recipes = [self._recipe(cell.key) for cell in cells if not cell.key.role.is_control]
+        self._conversions = Conversions(recipes, folder)
 
     def measure(self, cell: Cell) -> Measurement:
         """The measurement of one cell; what fails on the way becomes its failure."""
@@ -57,27 +53,20 @@ class Bench:
         case = modules.case(key.case)
         if key.role.is_control:
             return controls.stored_package(key.role, case.model, self._controls)
-        lowering = lowerings.SHIPPED if key.role is Role.GRAFT else self._lowering
-        recipe = Recipe(model=case.model, lowering=lowering, frontend=key.frontend, backend=key.backend)
-        if recipe not in self._packages:
-            self._packages[recipe] = self._convert(recipe, case)
-        package = self._packages[recipe]
-        if isinstance(package, ConversionError):
-            raise package
-        return package
+        return self._conversions.package(self._recipe(key))
 
-    def _convert(self, recipe: Recipe, case: modules.Case) -> Path | ConversionError:
-        try:
-            return convert(
-                case.build(),
-                case.feeds()[0],
-                lowering=recipe.lowering,
-                frontend=recipe.frontend,
-                backend=recipe.backend,
-                stem=self._folder / f"{len(self._packages):03d}-{recipe.model}",
-            )
-        except ConversionError as error:
-            return error
+    def close(self) -> None:
+        """Stop what still converts ahead."""
+        self._conversions.close()
+
+    def _recipe(self, key: CellKey) -> Recipe:
+        return Recipe(
+            model=modules.case(key.case).model,
+            lowering=lowerings.SHIPPED if key.role is Role.GRAFT else self._lowering,
+            frontend=key.frontend,
+            backend=key.backend,
+            case=key.case,
+        )
 
     def _culprit(self, measured: Measurement, package: Path, case: modules.Case) -> Culprit | None:
         figures = measured.figures

@@ -7,6 +7,7 @@ for the tests of this package: `pytest --pyargs mish_guard.matrix`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,9 +81,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mish_bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def mish_bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """The bench that all cells share."""
-    return request.config.stash[_session_key].bench(tmp_path_factory.mktemp("packages"))
+    bench = request.config.stash[_session_key].bench(tmp_path_factory.mktemp("packages"))
+    yield bench
+    bench.close()
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class Session:
 
     def bench(self, folder: Path) -> Bench:
         """A bench for this run that keeps its packages in `folder`."""
-        return Bench(self.engine, self.candidate.lowering, folder, self.controls)
+        return Bench(self.engine, self.candidate.lowering, folder, self.controls, self.cells)
 
     def run(self) -> Run:
         """Everything but the tests of the results file."""

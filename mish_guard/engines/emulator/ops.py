@@ -27,7 +27,7 @@ def cast(*, x: Array, dtype: str) -> Array:
     if dtype.startswith("fp"):
         return x.astype(np.float64)
     if dtype == "bool":
-        return x != 0
+        return np.asarray(x != 0)
     with np.errstate(invalid="ignore"):
         return np.trunc(x).astype(np.int64)
 

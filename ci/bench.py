@@ -1,0 +1,131 @@
+"""Measure the speed of the gate against what it stands beside, and print every figure with its limit.
+
+    python ci/bench.py
+
+Ratios of wall times taken in one run of this script, so that they hold on any machine, and absolute figures where a
+person waits. Exits 1 if a limit is exceeded. The yardsticks are coremltools' own tests of mish, which make no numeric
+check off a Mac, and a bare script that imports torch and coremltools and makes the matrix's conversions once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_BARE = """
+import sys, tempfile
+from pathlib import Path
+import torch, coremltools
+from mish_guard import lowerings, matrix, modules
+from mish_guard.convert import convert
+from mish_guard.matrix import Place
+from mish_guard.model import Role
+
+recipes = {}
+for cell in matrix.load(matrix.DEFAULT, [Place(name="ane", is_neural_engine=True)]):
+    key = cell.key
+    if not key.role.is_control:
+        recipes[modules.case(key.case).model, key.frontend, key.backend] = key
+with tempfile.TemporaryDirectory() as folder:
+    for number, ((_, frontend, backend), key) in enumerate(recipes.items()):
+        case = modules.case(key.case)
+        stem = Path(folder) / str(number)
+        convert(case.build(), case.feeds()[0], lowering="exp", frontend=frontend, backend=backend, stem=stem)
+"""
+
+_EVALUATION = """
+import tempfile, time
+from pathlib import Path
+from mish_guard import modules
+from mish_guard.convert import convert
+from mish_guard.engines.emulator import EmulatorEngine
+from mish_guard.model import Backend, Frontend
+
+case = modules.case("rank-2")
+with tempfile.TemporaryDirectory() as folder:
+    path = convert(case.build(), case.feeds()[0], lowering="exp", frontend=Frontend.TORCHSCRIPT,
+                   backend=Backend.MLPROGRAM_FP16, stem=Path(folder) / "mish")
+    engine = EmulatorEngine(("ane",))
+    engine.run(path, case.feeds()[:1], "ane")
+    seconds = []
+    for _ in range(10):
+        started = time.perf_counter()
+        engine.run(path, case.feeds()[:1], "ane")
+        seconds.append(time.perf_counter() - started)
+print(min(seconds))
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure and the most it may be."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.value <= self.limit else "TOO MUCH"
+        return f"{self.name:58} {self.value:8.3f} {self.unit:3} (at most {self.limit:g})  {verdict}"
+
+
+def main() -> int:
+    """Measure, print, and return 1 if a limit is exceeded."""
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        for figure in _figures(Path(folder)):
+            print(figure, flush=True)
+            figures.append(figure)
+    return int(any(figure.value > figure.limit for figure in figures))
+
+
+def _figures(folder: Path) -> Iterator[Figure]:
+    python = sys.executable
+    gate_seconds, gate_bytes = _run([python, "-m", "mish_guard", "gate", "--lowering", "exp", "--out", str(folder)])
+    tests_seconds, _ = _run(_coremltools_tests(), cwd=folder)
+    bare_seconds, _ = _run([python, "-c", _BARE])
+    print(f"gate {gate_seconds:.1f} s, coremltools' test_mish {tests_seconds:.1f} s, bare script {bare_seconds:.1f} s")
+    yield Figure("whole gate / coremltools' own test_mish", gate_seconds / tests_seconds, 1.0, "x")
+    yield Figure("whole gate / bare script with the same conversions", gate_seconds / bare_seconds, 2.0, "x")
+    evaluation = subprocess.run([python, "-W", "ignore", "-c", _EVALUATION], check=True, capture_output=True, text=True)
+    yield Figure("one lowering, 65,536 inputs, profile ane: evaluation", float(evaluation.stdout) * 1e3, 25.0, "ms")
+    yield Figure("mish-guard --help", _best([python, "-m", "mish_guard", "--help"]), 0.2, "s")
+    compare = [python, "-m", "mish_guard", "compare", str(folder / "results.json")]
+    yield Figure("mish-guard compare", _best(compare), 0.5, "s")
+    yield Figure("peak memory of the gate", gate_bytes / 2**30, 1.5, "GB")
+
+
+def _coremltools_tests() -> list[str]:
+    import coremltools
+
+    tests = Path(coremltools.__file__).parent / "converters/mil/frontend/torch/test/test_torch_ops.py"
+    options = ["-k", "test_mish", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
+    return [sys.executable, "-m", "pytest", str(tests), *options]
+
+
+def _best(command: Sequence[str]) -> float:
+    return min(_run(command)[0] for _ in range(3))
+
+
+def _run(command: Sequence[str], cwd: Path | None = None) -> tuple[float, int]:
+    """Seconds of wall time and the largest resident set in bytes, of a command that must succeed."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        msg = f"{' '.join(command[:4])} ended with status {process.returncode}; run it by hand to see why."
+        raise SystemExit(msg)
+    # Linux counts in kilobytes. The gate's own children count where they are the largest.
+    return time.perf_counter() - started, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
