@@ -1,0 +1,112 @@
+"""Outputs to figures: exact where the answer is known, closed against everything that is no measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mish_guard import fp16, limits, measure, modules, reference
+from mish_guard.errors import NotComparableError
+from mish_guard.limits import CEILING
+from mish_guard.model import Figures
+
+X = fp16.finite_values()
+WANT = reference.mish(X)
+ALL = np.ones(len(X), dtype=bool)
+
+
+def sweep(got: Any, covered: Any = ALL) -> Figures:
+    return measure.sweep(X, fp16.to_fp16(got), WANT, covered=covered, specials={})
+
+
+def test_the_correctly_rounded_reference_is_within_half_a_unit() -> None:
+    figures = sweep(WANT)
+    assert figures.max_ulp.value <= 0.5
+    assert (figures.n_over_ceiling, figures.n_collapsed, figures.n_nonfinite, figures.bad_intervals) == (0, 0, 0, ())
+    assert figures.n_total == figures.n_covered == 63488
+    assert sum(each.count for each in figures.binades.values()) == 63488
+
+
+def test_the_cliff_is_one_interval() -> None:
+    (interval,) = sweep(np.where(X >= 10.3984375, 0, WANT)).bad_intervals
+    assert (interval.first, interval.last, interval.count) == (10.3984375, 65504.0, 13005)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_counts_and_stays_a_number(bad: float) -> None:
+    got = WANT.copy()
+    got[40000] = bad
+    figures = sweep(got)
+    assert (figures.n_nonfinite, figures.n_over_ceiling) == (1, 1)
+    assert (figures.max_abs.value, figures.max_abs.at) == (fp16.MAX_FINITE, float(X[40000]))
+
+
+def test_what_is_not_covered_counts_for_nothing() -> None:
+    covered = np.abs(X) < 2.0**15
+    figures = sweep(np.where(covered, WANT, np.nan), covered)
+    assert (figures.n_over_ceiling, figures.n_covered, figures.n_total) == (0, 61440, 63488)
+    nothing = sweep(WANT, np.zeros(len(X), dtype=bool))
+    assert nothing.n_covered == 0
+    assert not limits.is_within(nothing)
+
+
+def test_one_changed_bit_changes_the_digest_and_nan_payloads_do_not() -> None:
+    got = fp16.to_fp16(WANT)
+    other = got.copy()
+    other.view(np.uint16)[123] ^= 1
+    assert sweep(got).digest != sweep(other).digest
+    quiet, loud = got.copy(), got.copy()
+    quiet.view(np.uint16)[5], loud.view(np.uint16)[5] = 0x7E00, 0xFE01
+    assert sweep(quiet).digest == sweep(loud).digest
+
+
+@pytest.mark.parametrize(
+    ("inputs", "got", "want"),
+    [
+        (X[:0], X[:0], WANT[:0]),
+        (X[:4], X[:3], WANT[:4]),
+        (X[:4], X[:4].astype(np.float32), WANT[:4]),
+        (X[:4], X[:4], WANT[:4].astype(np.float32)),
+        (X[:3], X[:4], WANT[:4]),
+        (X[:4], X[:4], np.array([1.0, 2.0, np.nan, 3.0])),
+    ],
+    ids=["empty", "shape", "dtype", "reference dtype", "inputs", "reference nan"],
+)
+def test_what_cannot_be_compared_is_an_error(inputs: Any, got: Any, want: Any) -> None:
+    with pytest.raises(NotComparableError):
+        measure.sweep(inputs, got, want, covered=np.ones(len(inputs), dtype=bool), specials={})
+    if len(inputs) == len(got):
+        with pytest.raises(NotComparableError):
+            measure.outputs(got, want)
+
+
+@pytest.mark.parametrize("x", [0.0, 3.5, -7.625, 10.5, 1000.0])
+def test_the_ceiling_is_where_it_is_said_to_be(x: float) -> None:
+    want = reference.mish(np.array([x]))
+    edge = want + 2.0**-8 + 2.0**-8 * np.abs(want)
+    assert CEILING.within(edge * (1 - 1e-15), want, np.abs(want)).all()
+    assert not CEILING.within(edge * (1 + 1e-12) + 1e-12, want, np.abs(want)).any()
+    assert not CEILING.within(np.array([np.nan]), want, np.abs(want)).any()
+
+
+def test_a_collapse_is_over_the_ceiling_even_where_the_error_is_small() -> None:
+    want = np.array([2.0**-6])
+    assert CEILING.collapsed(np.array([0.0]), want, want).all()
+    assert not CEILING.within(np.array([2.0**-7]), want, want).any()
+
+
+@pytest.mark.parametrize("name", [name for name, case in modules.CASES.items() if isinstance(case, modules.SweepCase)])
+def test_every_sweep_feeds_every_bit_pattern(name: str) -> None:
+    fed = np.concatenate([feed[0].ravel() for feed in modules.case(name).feeds()])
+    assert len(np.unique(fed.view(np.uint16))) == 65536
+
+
+@pytest.mark.parametrize("name", [name for name, case in modules.CASES.items() if isinstance(case, modules.SweepCase)])
+def test_an_input_is_found_where_it_was_fed(name: str) -> None:
+    case = modules.case(name)
+    located = case.locate(10.3984375)
+    assert located is not None
+    feed, place = located
+    assert float(case.feeds()[feed][0][place]) == 10.3984375

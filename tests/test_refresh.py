@@ -1,0 +1,99 @@
+"""The life of a baseline: missing, measured, compared, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mish_guard import baseline, files
+from mish_guard.commands import refresh as command
+from mish_guard.errors import ExitCode
+from tests.conftest import Ended, Invoke
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def small(invoke: Invoke, small_matrix: Path, tmp_path: Path) -> Run:
+    """A command on the small matrix at the profile ane, with baselines in tmp_path."""
+
+    def run(name: str, *arguments: object, matrix: Path = small_matrix) -> Ended:
+        common = ("--matrix", matrix, "--profile", "ane", "--baselines", tmp_path / "b", "--out", tmp_path / "o")
+        return invoke(name, *common, *arguments)
+
+    return run
+
+
+REFRESH = ("refresh", "--reason", "a test", "--repeats", "2")
+
+
+def test_the_life_of_a_baseline(small: Run, tmp_path: Path) -> None:
+    assert small("gate", "--lowering", "exp").code == ExitCode.NO_BASELINE
+    assert not (tmp_path / "b").exists()
+
+    first = small(*REFRESH, "--lowering", "exp")
+    assert first.code == ExitCode.PASS
+    assert "0 cells unchanged, 0 changed or gone, 2 new" in first.out
+    stored = baseline.load(tmp_path / "b" / "emulator-ane.json")
+    assert stored.provenance["reason"] == "a test"
+    assert stored.provenance["repeats"] == 2
+    assert small("gate", "--lowering", "exp").code == ExitCode.PASS
+
+    other = small(*REFRESH, "--lowering", "stable-softplus")
+    assert other.code == ExitCode.PASS
+    assert "1 cells unchanged, 1 changed or gone, 0 new" in other.out
+    better = small("gate", "--lowering", "exp")
+    assert (better.code, better.out.count("mish-guard refresh")) in ((ExitCode.PASS, 1), (ExitCode.FAIL, 1))
+
+
+def test_a_run_over_a_ceiling_never_becomes_a_baseline(small: Run, tmp_path: Path) -> None:
+    refused = small(*REFRESH, "--lowering", "as-is")
+    assert refused.code == ExitCode.FAIL
+    assert "Nothing was stored" in refused.err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_baseline_never_loses_cells_unasked(small: Run, small_matrix: Path, tmp_path: Path) -> None:
+    assert small(*REFRESH, "--lowering", "exp").code == ExitCode.PASS
+    before = (tmp_path / "b" / "emulator-ane.json").read_bytes()
+    fewer = tmp_path / "fewer.yml"
+    fewer.write_text("\n".join(line for line in small_matrix.read_text().splitlines() if "graft" not in line))
+    refused = small(*REFRESH, "--lowering", "exp", matrix=fewer)
+    assert refused.code == ExitCode.LOST
+    assert "--allow-fewer-cells" in refused.err
+    assert (tmp_path / "b" / "emulator-ane.json").read_bytes() == before
+    allowed = small(*REFRESH, "--lowering", "exp", "--allow-fewer-cells", matrix=fewer)
+    assert allowed.code == ExitCode.PASS
+    assert "gone" in allowed.out
+
+
+def test_runs_that_differ_never_become_a_baseline(
+    small: Run, exp_results: Path, as_is_results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from mish_guard import record
+
+    runs = iter([record.read_run(as_is_results), record.read_run(exp_results)])
+    monkeypatch.setattr(command, "measure", lambda *_: next(runs))
+    refused = small(*REFRESH, "--lowering", "exp")
+    assert refused.code == ExitCode.BROKEN
+    assert "different bits when repeated" in refused.err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("path", sorted(baseline.SHIPPED.glob("*.json")), ids=lambda path: path.stem)
+def test_the_shipped_baselines_hold_the_shipped_matrix(path: Path) -> None:
+    from mish_guard import matrix
+    from mish_guard.engines.emulator import profiles
+    from mish_guard.matrix import Place
+
+    stored = baseline.load(path)
+    where = stored.provenance["where"]
+    place = Place(name=where, is_neural_engine=profiles.get(where).is_neural_engine)
+    cells = {str(cell.key) for cell in matrix.load(matrix.DEFAULT, [place]) if not cell.key.role.is_control}
+    assert stored.cells.keys() == cells
+    assert stored.provenance["matrix_sha256"] == matrix.digest(matrix.DEFAULT)
+    assert stored.provenance["candidate"]["lowering"] == "exp"
+    assert path.read_text().count("\n") >= len(cells)
+    assert "/" not in str(files.read_json(path)["provenance"]["candidate"].get("path", ""))

@@ -1,0 +1,240 @@
+"""The verdict as a table: every row of the docstring, every exit code, and each way of being worse."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from mish_guard import baseline, compare, explain, limits, verdict
+from mish_guard.baseline import Baseline
+from mish_guard.errors import ExitCode
+from mish_guard.explain import Signature
+from mish_guard.model import (
+    BadInterval,
+    BinadeFigures,
+    Candidate,
+    CellKey,
+    Culprit,
+    Failure,
+    Figures,
+    Measurement,
+    Placement,
+    Run,
+    Worst,
+)
+from mish_guard.verdict import Status, Verdict
+
+CELL = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
+GRAFT = f"graft:{CELL}"
+NEGATIVE = "negative-control:sweep/mish-k3/stored/mlprogram-fp16@ane"
+POSITIVE = "positive-control:sweep/mish-k3/stored/mlprogram-fp16@ane"
+CLIFF = BadInterval(first=10.3984375, last=32752.0, count=11981)
+
+
+def figures(**changed: Any) -> Figures:
+    good: dict[str, Any] = {
+        "n_total": 63488,
+        "n_covered": 61440,
+        "n_nonfinite": 0,
+        "n_collapsed": 0,
+        "n_over_ceiling": 0,
+        "max_abs": Worst(value=0.002, at=3.5),
+        "max_ulp": Worst(value=4.0, at=-10.0),
+        "mean_abs": 1e-4,
+        "digest": "0" * 64,
+        "binades": {"+[8, 16)": BinadeFigures(count=1024, max_ulp=4.0, mean_abs=1e-4)},
+        "specials": {"+inf": "+inf", "-inf": "-0", "nan": "+inf"},
+    }
+    return Figures(**{**good, **changed})
+
+
+def cliff() -> Figures:
+    return figures(n_collapsed=11981, n_over_ceiling=11981, bad_intervals=(CLIFF,), digest="1" * 64)
+
+
+def cell(key: str, values: Figures | None = None, **changed: Any) -> Measurement:
+    placement = Placement(activation="ne", ops={})
+    measured = Measurement(key=CellKey.parse(key), known_gap=None, figures=values or figures(), placement=placement)
+    return dataclasses.replace(measured, **changed)
+
+
+def run(*cells: Measurement, **changed: Any) -> Run:
+    who = Candidate(coremltools="9.0", path="/", lowering="exp", converter_sha256="", torch="", numpy="", python="")
+    measured = Run(
+        candidate=who,
+        engine="emulator",
+        device={},
+        neural_engines=("ane",),
+        matrix_sha256="",
+        expected=tuple(str(each.key) for each in cells),
+        measurements={str(each.key): each for each in cells},
+        created="",
+    )
+    return dataclasses.replace(measured, **changed)
+
+
+def stored(*cells: Measurement, **changed: Any) -> dict[str, Baseline]:
+    held = {str(each.key): each for each in cells}
+    made = Baseline(path="b", formula=baseline.FORMULA, provenance={}, cells=held)
+    return {"ane": dataclasses.replace(made, **changed)}
+
+
+ARMS = (cell(NEGATIVE, cliff()), cell(POSITIVE))
+BASE = stored(cell(CELL), cell(GRAFT))
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected", "code", "armed"),
+    [
+        ((cell(CELL), cell(GRAFT), *ARMS), Verdict.PASS, 0, True),
+        ((cell(CELL, cliff()), cell(GRAFT), *ARMS), Verdict.FAIL, 10, True),
+        ((cell(CELL), cell(GRAFT, cliff()), *ARMS), Verdict.FAIL, 10, True),
+        ((cell(CELL, cliff()), cell(GRAFT), cell(NEGATIVE), cell(POSITIVE)), Verdict.FAIL, 10, False),
+        ((cell(CELL), cell(GRAFT), cell(NEGATIVE), cell(POSITIVE)), Verdict.INCONCLUSIVE, 20, False),
+        ((cell(CELL), cell(GRAFT), cell(POSITIVE)), Verdict.INCONCLUSIVE, 20, False),
+        ((cell(CELL), cell(GRAFT), ARMS[0]), Verdict.INCONCLUSIVE, 20, False),
+        ((cell(CELL), cell(GRAFT), ARMS[0], cell(POSITIVE, cliff())), Verdict.BROKEN, 21, False),
+        ((cell(CELL, cliff()), cell(NEGATIVE), cell(POSITIVE, cliff())), Verdict.BROKEN, 21, False),
+        ((cell(CELL), *ARMS), Verdict.INCONCLUSIVE, 11, True),
+        ((), Verdict.INCONCLUSIVE, 11, False),
+    ],
+    ids=[
+        "pass",
+        "fail",
+        "graft",
+        "fail-unarmed",
+        "unarmed",
+        "no-negative",
+        "no-positive",
+        "broken",
+        "all-bad",
+        "lost",
+        "empty",
+    ],
+)
+def test_the_verdict_table(cells: tuple[Measurement, ...], expected: Verdict, code: int, armed: bool) -> None:
+    judged = verdict.judge(run(*cells), BASE, explain.load_defects())
+    assert (judged.verdict, judged.exit_code, judged.armed) == (expected, code, armed)
+
+
+def test_without_a_baseline_nothing_is_green() -> None:
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), *ARMS), {}, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.NO_BASELINE)
+
+
+def test_a_baseline_of_other_formulas_is_not_comparable() -> None:
+    base = stored(cell(CELL), cell(GRAFT), formula={"measure": 0, "ceiling": 0})
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.LOST)
+    assert {each.status for each in judged.findings} == {Status.NOT_COMPARABLE}
+
+
+def test_a_control_that_changed_on_disk_is_broken() -> None:
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), *ARMS, controls_error="one file differs"), BASE, ())
+    assert (judged.verdict, judged.exit_code, judged.armed) == (Verdict.BROKEN, ExitCode.BROKEN, False)
+
+
+def test_a_neural_engine_without_a_candidate_cell_is_not_green() -> None:
+    other = CELL.replace("@ane", "@ieee-fp16")
+    base = {"ieee-fp16": stored(cell(other))["ane"]}
+    judged = verdict.judge(run(cell(other), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.LOST)
+
+
+def test_every_neural_engine_must_catch_the_negative_control() -> None:
+    second = cell(CELL.replace("@ane", "@ane-ftz"))
+    base = {**BASE, "ane-ftz": stored(second)["ane"]}
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), second, *ARMS, neural_engines=("ane", "ane-ftz")), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+
+
+def test_a_failed_engine_loses_the_cell_and_a_failed_conversion_fails_it() -> None:
+    engine = cell(CELL, figures=None, failure=Failure(stage="engine", reason="no such op"))
+    convert = cell(CELL, figures=None, failure=Failure(stage="convert", reason="no such layer"))
+    assert verdict.judge(run(engine, cell(GRAFT), *ARMS), BASE, ()).exit_code is ExitCode.LOST
+    failed = verdict.judge(run(convert, cell(GRAFT), *ARMS), BASE, ())
+    assert failed.exit_code is ExitCode.FAIL
+    assert [each.signature for each in failed.findings] == [Signature.CONVERSION]
+
+
+def test_a_known_gap_that_passes_is_red() -> None:
+    closed = cell(CELL, known_gap="softplus stays")
+    judged = verdict.judge(run(closed, cell(GRAFT), *ARMS), BASE, ())
+    assert judged.exit_code is ExitCode.FAIL
+    assert [each.signature for each in judged.findings] == [Signature.GAP_CLOSED]
+
+
+def test_different_bits_for_one_input_are_red() -> None:
+    judged = verdict.judge(run(cell(CELL, repeats_agree=False), cell(GRAFT), *ARMS), BASE, ())
+    assert judged.exit_code is ExitCode.FAIL
+    assert "different bits" in judged.findings[0].message
+
+
+def _binade(ulp: float) -> dict[str, BinadeFigures]:
+    return {"+[8, 16)": BinadeFigures(count=1024, max_ulp=ulp, mean_abs=1e-4)}
+
+
+# The limit is 4 * 1.25 + 0.5.
+@pytest.mark.parametrize(
+    ("got", "change"),
+    [
+        ({}, "same"),
+        ({"binades": _binade(5.5)}, "within"),
+        ({"binades": _binade(5.5 + 1e-9)}, "worse"),
+        ({"binades": _binade(float("nan"))}, "worse"),
+        ({"binades": {}}, "worse"),
+        ({"binades": _binade(2.7)}, "better"),
+        ({"n_covered": 61439}, "worse"),
+        ({"n_covered": 61441}, "better"),
+        ({"specials": {"+inf": "nan", "-inf": "-0", "nan": "+inf"}}, "worse"),
+        ({"specials": {"+inf": "+inf", "-inf": "-0"}}, "worse"),
+        ({"n_over_ceiling": 1}, "worse"),
+    ],
+)
+def test_each_way_to_move_from_a_baseline(got: dict[str, Any], change: str) -> None:
+    digest = "0" * 64 if not got else "2" * 64
+    assert compare.change(cell(CELL, figures(digest=digest, **got)), cell(CELL)).value == change
+
+
+def test_a_cell_that_left_the_neural_engine_is_worse() -> None:
+    moved = cell(CELL, placement=Placement(activation="cpu", ops={}))
+    assert compare.change(moved, cell(CELL)).value == "worse"
+    judged = verdict.judge(run(moved, cell(GRAFT), *ARMS), BASE, ())
+    assert [each.signature for each in judged.findings] == [Signature.PLACEMENT]
+
+
+@pytest.mark.parametrize(
+    ("interval", "op", "got", "signature"),
+    [
+        (CLIFF, "softplus", "0", Signature.SOFTPLUS_CLIFF),
+        (CLIFF, None, "", Signature.SOFTPLUS_CLIFF),
+        (None, "softplus", "0", Signature.SOFTPLUS_CLIFF),
+        (BadInterval(first=5.1953125, last=32752.0, count=1), "add", "inf", Signature.EXP_OVERFLOW),
+        (BadInterval(first=-9.0, last=-7.0, count=1), "exp", "0", Signature.NEGATIVE_TAIL),
+        (BadInterval(first=1.0, last=2.0, count=1), "tanh", "0.5", Signature.PRECISION),
+    ],
+)
+def test_errors_are_told_apart(interval: BadInterval | None, op: str | None, got: str, signature: Signature) -> None:
+    culprit = None if op is None else Culprit(op=op, name="y", got=got, want="1")
+    bad = figures(n_over_ceiling=1, n_collapsed=1, bad_intervals=() if interval is None else (interval,))
+    assert explain.signature(cell(CELL, bad, culprit=culprit)) is signature
+
+
+def test_a_defect_is_named_only_where_its_figure_reaches_the_limit() -> None:
+    defects = explain.load_defects()
+    found = explain.defect(cell(CELL, cliff()), defects)
+    assert found is not None
+    assert found.id == "MISH-SOFTPLUS-CLIFF"
+    assert explain.defect(cell(CELL, dataclasses.replace(cliff(), n_collapsed=0)), defects) is None
+
+
+@pytest.mark.parametrize("key", [CELL, GRAFT, NEGATIVE, POSITIVE])
+def test_a_cell_is_its_key(key: str) -> None:
+    assert str(CellKey.parse(key)) == key
+
+
+def test_a_cell_that_covers_nothing_is_a_complaint() -> None:
+    assert limits.complaint(cell(CELL, figures(n_covered=0))) is not None
+    assert limits.complaint(cell(NEGATIVE, figures(n_covered=0))) is not None
