@@ -100,19 +100,6 @@ BASE = stored(cell(CELL), cell(GRAFT))
         ((cell(CELL), *ARMS), Verdict.INCONCLUSIVE, 11, True),
         ((), Verdict.INCONCLUSIVE, 11, False),
     ],
-    ids=[
-        "pass",
-        "fail",
-        "graft",
-        "fail-unarmed",
-        "unarmed",
-        "no-negative",
-        "no-positive",
-        "broken",
-        "all-bad",
-        "lost",
-        "empty",
-    ],
 )
 def test_the_verdict_table(cells: tuple[Measurement, ...], expected: Verdict, code: int, armed: bool) -> None:
     judged = verdict.judge(run(*cells), BASE, explain.load_defects())
