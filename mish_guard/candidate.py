@@ -22,8 +22,13 @@ def identify(lowering: str) -> Candidate:
             import torch
 
             source = inspect.getsource(lowerings.registered_converter())
-    except ImportError as error:
-        msg = f"coremltools cannot be imported: {error}. Install it, or run the gate in the environment that has it."
+    except Exception as error:
+        # A tree that does not fit the installed torch or numpy raises whatever it stumbles over.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        msg = (
+            f"coremltools cannot be imported: {reason} Install one that fits this Python, torch and numpy, or run the "
+            "gate in the environment that has it."
+        )
         raise MachineError(msg) from error
     folder = Path(coremltools.__file__).parent
     build = _build_record(folder)
