@@ -19,7 +19,7 @@ LEVELS = (
     ("mish_guard",),
     ("errors",),
     ("model", "fp16", "files"),
-    ("reference", "lowerings", "limits"),
+    ("reference", "lowerings", "limits", "device"),
     ("measure",),
     ("modules", "convert"),
     ("engines",),

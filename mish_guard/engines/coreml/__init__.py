@@ -1,0 +1,156 @@
+"""Core ML itself, through coremltools' public API, one worker process for each model.
+
+`worker` talks to Core ML and may die of it; `process` starts it, waits, kills, and says how it ended. What Core ML
+prefers for an operation is not proof of where it ran (the negative control is), and a compute unit whose workers hang
+is given up, so that a run ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mish_guard import device
+from mish_guard.convert import quiet
+from mish_guard.engines import Execution
+from mish_guard.engines.coreml import process
+from mish_guard.engines.placement import Placed, summary
+from mish_guard.errors import MachineError, UsageError
+from mish_guard.model import Culprit, Step
+
+NEURAL_ENGINE = "cpu-and-ne"
+
+# Never ALL: it says nothing about which unit is judged.
+UNITS = {"cpu-only": "CPU_ONLY", "cpu-and-gpu": "CPU_AND_GPU", NEURAL_ENGINE: "CPU_AND_NE"}
+
+# Loading one of these small models takes seconds, on a virtual machine without a Neural Engine it can take half an
+# hour (https://github.com/soniqo/speech-swift/pull/286). MISH_GUARD_TIMEOUT sets another number of seconds.
+TIMEOUT_SECONDS = 180.0
+_TIMEOUT_VARIABLE = "MISH_GUARD_TIMEOUT"
+
+# So many hangs in a row, and a compute unit is not asked again.
+_PATIENCE = 2
+
+
+class CoreMLEngine:
+    """Implements `mish_guard.engines.Engine` for the compute units named in `places`; none: all that can be used.
+
+    Raises MachineError where there is no Core ML, UsageError for a place that is no compute unit or a timeout that is
+    no number.
+    """
+
+    name = "coreml"
+
+    def __init__(self, places: tuple[str, ...] = ()) -> None:
+        self._timeout = _timeout_seconds()
+        for place in places:
+            if place not in UNITS:
+                msg = f"No compute unit is called '{place}'. Choose from: {', '.join(UNITS)}."
+                raise UsageError(msg)
+        require()
+        listed = self._ask({"task": "devices"}, ()).content
+        self._device = device.identify(ne_cores=listed["ne_cores"])
+        self._devices: list[str] = listed["devices"]
+        self._places = places or usable_places(self._devices, is_vm=self._device.hardware.is_vm is True)
+        self._hangs = dict.fromkeys(self._places, 0)
+        self._plan_errors: set[str] = set()
+
+    def places(self) -> tuple[str, ...]:
+        return self._places
+
+    def is_neural_engine(self, where: str) -> bool:
+        return where == NEURAL_ENGINE
+
+    def device(self) -> Mapping[str, Any]:
+        return {
+            "kind": self.name,
+            "compute_devices": self._devices,
+            "plan_errors": sorted(self._plan_errors),
+            "timeout_seconds": self._timeout,
+            **self._device.to_json(),
+        }
+
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
+        """As the protocol says; raises MachineError when Core ML fails, aborts or hangs, or has hung too often."""
+        if self._hangs[where] >= _PATIENCE:
+            msg = f"Not tried: Core ML hung {_PATIENCE} times in a row at {where}."
+            raise MachineError(msg)
+        request = {
+            "task": "run",
+            "package": str(package.resolve()),
+            "compute_unit": UNITS[where],
+            "repeats": 2 if self.is_neural_engine(where) else 1,
+        }
+        try:
+            answer = self._ask(request, feeds)
+        except process.WorkerTimeoutError:
+            self._hangs[where] += 1
+            raise
+        self._hangs[where] = 0
+        return self._execution(answer, len(feeds))
+
+    def first_wrong(
+        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+    ) -> Culprit | None:
+        del package, feed, where, place
+        return None
+
+    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
+        del package, feed, where, place
+        return ()
+
+    def _ask(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]]) -> process.Answer:
+        return process.ask(request, feeds, timeout_seconds=self._timeout)
+
+    def _execution(self, answer: process.Answer, n_feeds: int) -> Execution:
+        if len(answer.predictions) != n_feeds:
+            msg = f"Core ML made {len(answer.predictions)} predictions; expected {n_feeds}."
+            raise MachineError(msg)
+        if answer.content["plan_error"] is not None:
+            self._plan_errors.add(answer.content["plan_error"])
+        return Execution(
+            predictions=answer.predictions,
+            placement=summary(Placed(**each) for each in answer.content["operations"]),
+            repeats_agree=answer.content["repeats_agree"],
+        )
+
+
+def usable_places(devices: Sequence[str], *, is_vm: bool) -> tuple[str, ...]:
+    """The compute units worth asking for: a virtual machine has no Neural Engine, and asking for it can hang."""
+    absent = {"cpu-and-gpu"} if "gpu" not in devices else set()
+    absent |= {NEURAL_ENGINE} if is_vm or "ne" not in devices else set()
+    return tuple(place for place in UNITS if place not in absent)
+
+
+def require() -> None:
+    """Raise MachineError, saying what is missing, where Core ML cannot be used."""
+    if not device.is_mac():
+        msg = (
+            "The engine 'coreml' needs a Mac: there is no Core ML on this system. "
+            "Run the gate on a Mac, or use --engine emulator."
+        )
+        raise MachineError(msg)
+    try:
+        with quiet():
+            importlib.import_module("coremltools.libcoremlpython")
+    except ImportError as error:
+        msg = (
+            f"coremltools has no usable Core ML bindings (libcoremlpython): {error}. Install a released wheel for this "
+            "Python and architecture, or rebuild the tree; `mish-guard doctor` says which part is missing."
+        )
+        raise MachineError(msg) from error
+
+
+def _timeout_seconds() -> float:
+    text = os.environ.get(_TIMEOUT_VARIABLE, str(TIMEOUT_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        msg = f"{_TIMEOUT_VARIABLE} must be a number of seconds above 0, not '{text}'."
+        raise UsageError(msg)
+    return seconds

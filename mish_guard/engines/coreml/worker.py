@@ -1,0 +1,209 @@
+"""The process that talks to Core ML: one task, one answer, then it ends.
+
+`python -m mish_guard.engines.coreml.worker FOLDER` reads `request.json` and `inputs.npz` from the folder and leaves
+`outputs.npz` and `answer.json` there. `stage` says what it is doing, for whoever finds it dead. Core ML aborts
+processes and hangs; nothing is lost here that is not on disk already.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mish_guard import files, fp16
+from mish_guard.engines.placement import UNKNOWN
+
+REQUEST, INPUTS, OUTPUTS, ANSWER, STAGE = "request.json", "inputs.npz", "outputs.npz", "answer.json", "stage"
+
+# The parent kills this process at its timeout; should the parent be gone, the alarm does, this much later.
+_ORPHAN_SECONDS = 30
+
+_DEVICES = {
+    "MLCPUComputeDevice": "cpu",
+    "MLGPUComputeDevice": "gpu",
+    "MLNeuralEngineComputeDevice": "ne",
+}
+
+# The layers of a neural network that have another name in MIL and do not belong to the activation.
+_LAYERS = {
+    "batchedMatmul": "matmul",
+    "convolution": "conv",
+    "expandDims": "expand_dims",
+    "flatten": "reshape",
+    "flattenTo2D": "reshape",
+    "innerProduct": "linear",
+    "permute": "transpose",
+    "reshapeStatic": "reshape",
+}
+
+
+def main(folder: Path) -> None:
+    """Do what `request.json` asks for; what coremltools raises becomes the answer's `error`."""
+    request = json.loads((folder / REQUEST).read_text())
+    signal.alarm(int(request["timeout_seconds"]) + _ORPHAN_SECONDS)
+    # coremltools imports torch where there is one, which takes seconds and which no prediction needs.
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    task = {"run": _run, "devices": _devices}[request["task"]]
+    try:
+        answer = task(request, folder)
+    except Exception as error:  # noqa: BLE001 - coremltools raises whatever Core ML gave it; the parent reports it
+        answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+    files.write_atomically(folder / ANSWER, json.dumps(answer))
+
+
+def _devices(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The compute devices that Core ML lists, and the cores of its Neural Engine."""
+    del request
+    _enter(folder, "listing the compute devices")
+    from coremltools.models.compute_device import MLComputeDevice
+
+    devices = MLComputeDevice.get_all_compute_devices()
+    cores = [device.total_core_count for device in devices if _device(device) == "ne"]
+    return {"devices": sorted(_device(device) for device in devices), "ne_cores": cores[0] if cores else None}
+
+
+def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Load a model, ask for its plan, predict `repeats` times for each feed."""
+    _enter(folder, "importing coremltools")
+    import coremltools as ct
+
+    unit = ct.ComputeUnit[request["compute_unit"]]
+    _enter(folder, "loading the model")
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        # coremltools turns a failed load into this warning and keeps the reason to itself.
+        warnings.filterwarnings("error", message="You will not be able to run predict", category=RuntimeWarning)
+        model = ct.models.MLModel(request["package"], compute_units=unit)
+    load_seconds = time.perf_counter() - started
+    # The path lives as long as the model. Given the package instead, the plan aborts the process:
+    # https://github.com/apple/coremltools/issues/2757
+    compiled = model.get_compiled_model_path()
+    _enter(folder, "making the compute plan")
+    operations, plan_error = _planned(model, compiled, unit)
+    _enter(folder, "predicting")
+    started = time.perf_counter()
+    outputs, repeats_agree = _predict(model, _feeds(model, folder), request["repeats"])
+    predict_seconds = time.perf_counter() - started
+    np.savez(folder / OUTPUTS, **{f"{feed}-{index}": array for (feed, index), array in outputs.items()})
+    return {
+        "load_seconds": load_seconds,
+        "predict_seconds": predict_seconds,
+        "repeats_agree": repeats_agree,
+        "operations": operations,
+        "plan_error": plan_error,
+    }
+
+
+def _enter(folder: Path, stage: str) -> None:
+    (folder / STAGE).write_text(stage)
+
+
+def _feeds(model: Any, folder: Path) -> Iterator[dict[str, Any]]:
+    """The inputs of each prediction by name; coremltools widens half precision itself, which changes no value."""
+    names = [each.name for each in model.get_spec().description.input]
+    with np.load(folder / INPUTS) as arrays:
+        for feed in range(len(arrays.files) // len(names)):
+            yield {name: arrays[f"{feed}-{index}"] for index, name in enumerate(names)}
+
+
+def _predict(
+    model: Any, feeds: Iterator[dict[str, Any]], repeats: int
+) -> tuple[dict[tuple[int, int], Any], bool | None]:
+    """The first prediction of every feed by feed and output, and whether all repeats gave the same bits."""
+    names = [each.name for each in model.get_spec().description.output]
+    outputs: dict[tuple[int, int], Any] = {}
+    agree = True
+    for number, feed in enumerate(feeds):
+        # predict() replaces the values of the dictionary that it is given.
+        first, *others = (_named(model.predict(dict(feed)), names) for _ in range(repeats))
+        outputs.update({(number, index): array for index, array in enumerate(first)})
+        agree = agree and all(_same_bits(first, other) for other in others)
+    return outputs, agree if repeats > 1 else None
+
+
+def _named(prediction: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    missing = [name for name in names if name not in prediction]
+    if missing:
+        msg = f"Core ML returned {sorted(prediction)}; the model declares '{missing[0]}' too."
+        raise ValueError(msg)
+    return [np.asarray(prediction[name]) for name in names]
+
+
+def _same_bits(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Whether two predictions agree in shape and in every half-precision bit; the payload of a NaN means nothing."""
+    return all(
+        left.shape == right.shape and np.array_equal(_bits(left), _bits(right))
+        for left, right in zip(first, second, strict=True)
+    )
+
+
+def _bits(values: Any) -> Any:
+    half = fp16.to_fp16(values)
+    return np.where(np.isnan(half), np.float16(np.nan), half).view(np.uint16)
+
+
+def _planned(model: Any, compiled: str, unit: Any) -> tuple[list[dict[str, str]], str | None]:
+    """Every operation with the device Core ML prefers for it, or why there is no plan (before macOS 14.4: always)."""
+    try:
+        from coremltools.models.compute_plan import MLComputePlan
+
+        plan = MLComputePlan.load_from_path(compiled, compute_units=unit)
+        structure = plan.model_structure
+        if structure.program is not None:
+            blocks = [function.block for function in structure.program.functions.values()]
+            return [_operation(plan, each) for block in blocks for each in _operations(block)], None
+        if structure.neuralnetwork is not None:
+            return list(_layers(plan, structure.neuralnetwork.layers, model)), None
+    except Exception as error:  # noqa: BLE001 - a missing plan is a fact about the machine, the prediction still counts
+        return [], f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return [], "the plan describes neither an ML program nor a neural network"
+
+
+def _operations(block: Any) -> Iterator[Any]:
+    """The operations of a block and of those inside it; constants are not computed and have no device."""
+    for operation in block.operations:
+        if not _kind(operation).startswith("const"):
+            yield operation
+        for inner in operation.blocks:
+            yield from _operations(inner)
+
+
+def _kind(operation: Any) -> str:
+    """MIL's name: a compiled program writes `ios17.conv`."""
+    return str(operation.operator_name).rpartition(".")[2]
+
+
+def _operation(plan: Any, operation: Any) -> dict[str, str]:
+    usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
+    name = operation.outputs[0].name if operation.outputs else _kind(operation)
+    return {"name": name, "op": _kind(operation), "device": _preferred(usage)}
+
+
+def _layers(plan: Any, layers: Sequence[Any], model: Any) -> Iterator[dict[str, str]]:
+    """As `_operation`; what a layer does is read from the model, whose names for it are known."""
+    kinds = {layer.name: layer.WhichOneof("layer") for layer in model.get_spec().neuralNetwork.layers}
+    for layer in layers:
+        kind = kinds.get(layer.name, layer.type)
+        if kind != "loadConstantND":
+            usage = plan.get_compute_device_usage_for_neuralnetwork_layer(layer)
+            yield {"name": layer.name, "op": _LAYERS.get(kind, kind), "device": _preferred(usage)}
+
+
+def _preferred(usage: Any) -> str:
+    return UNKNOWN if usage is None else _device(usage.preferred_compute_device)
+
+
+def _device(device: Any) -> str:
+    return _DEVICES.get(type(device).__name__, UNKNOWN)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

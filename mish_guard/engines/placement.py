@@ -1,0 +1,34 @@
+"""Where the activation of a model ran: what both engines say of every operation, in one word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mish_guard.model import Placement
+
+# What stands between the activation and the model's inputs and outputs, by MIL's names; all else is activation.
+STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})
+
+NEURAL_ENGINE = "ne"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One operation, constants apart: its name, MIL's name for what it does, and `cpu`, `gpu`, `ne` or `unknown`."""
+
+    name: str
+    op: str
+    device: str
+
+
+def summary(operations: Iterable[Placed]) -> Placement:
+    """The placement of a model: every operation, and the devices of the activation joined by '+', `none` without one.
+
+    No operation at all is no placement: the activation is then `unknown`.
+    """
+    placed = tuple(operations)
+    devices = {each.device for each in placed if each.op not in STRUCTURAL}
+    activation = "+".join(sorted(devices)) or ("none" if placed else UNKNOWN)
+    return Placement(activation=activation, ops={each.name: each.device for each in placed})

@@ -1,0 +1,125 @@
+"""A Mac that is not there: coremltools runs its own Python on top of proxies that predict with the emulator.
+
+`scenarios/*.yml` say which Mac it is, what its compute plan prefers, what really executes, and what goes wrong.
+`environment` gives a process everything it needs to believe it; the program under test knows nothing of this.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+SCENARIOS = HERE / "scenarios"
+VARIABLE = "MISH_GUARD_VIRTUAL_MAC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the machine says of itself."""
+
+    chip: str
+    model: str
+    macos: str
+    build: str
+    vm: bool = False
+    rosetta: bool = False
+    ne_cores: int = 16
+    devices: tuple[str, ...] = ("cpu", "gpu", "ne")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """Which operations the plan gives to the Neural Engine: kinds by name ('*': all), from so many channels on."""
+
+    operations: tuple[str, ...] = ("*",)
+    min_channels: int = 1
+
+    def takes(self, operation: str, shape: tuple[int, ...] | None) -> bool:
+        channels = shape[1] if shape is not None and len(shape) == 4 else self.min_channels
+        return any(fnmatch(operation, each) for each in self.operations) and channels >= self.min_channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something that goes wrong with packages whose name matches, at one compute unit (None: at all)."""
+
+    kind: str
+    package: str = "*"
+    unit: str | None = None
+
+    def strikes(self, kind: str, package: str, unit: str) -> bool:
+        return self.kind == kind and fnmatch(package, self.package) and self.unit in (None, unit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One virtual Mac, the story it is taken from, and how a run of the gate on it must end."""
+
+    story: str
+    source: str
+    machine: Machine
+    profile: str = "ane"
+    routing: Routing = field(default_factory=Routing)
+    falls_back: bool = False
+    plan: str = "complete"
+    faults: tuple[Fault, ...] = ()
+    foreign_libraries: tuple[str, ...] = ()
+    lowering: str = "exp"
+    places: tuple[str, ...] = ("cpu-only", "cpu-and-ne")
+    timeout_seconds: float = 60.0
+    expect: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(path: Path) -> Scenario:
+    """The scenario in a file; an unknown key is a TypeError that names it."""
+    given: dict[str, Any] = yaml.safe_load(path.read_text())
+    machine = {key: _frozen(value) for key, value in given.pop("machine").items()}
+    routing = {key: _frozen(value) for key, value in given.pop("routing", {}).items()}
+    faults = tuple(Fault(**each) for each in given.pop("faults", ()))
+    rest = {key: _frozen(value) for key, value in given.items()}
+    return Scenario(machine=Machine(**machine), routing=Routing(**routing), faults=faults, **rest)
+
+
+def environment(path: Path, folder: Path) -> dict[str, str]:
+    """The variables with which a process runs on the Mac of a scenario file; its commands are written to `folder`."""
+    scenario = load(path)
+    for name, answers in _commands(scenario.machine).items():
+        _write_command(folder / name, answers)
+    search = [str(HERE / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        VARIABLE: str(path.resolve()),
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(search),
+        "MISH_GUARD_TIMEOUT": str(scenario.timeout_seconds),
+    }
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _commands(machine: Machine) -> dict[str, dict[str, str]]:
+    return {
+        "sysctl": {
+            "-n machdep.cpu.brand_string": machine.chip,
+            "-n hw.model": machine.model,
+            "-n kern.hv_vmm_present": str(int(machine.vm)),
+            "-n sysctl.proc_translated": str(int(machine.rosetta)),
+        },
+        "sw_vers": {"-productVersion": machine.macos, "-buildVersion": machine.build},
+        "pmset": {"-g batt": "Now drawing from 'AC Power'"},
+    }
+
+
+def _write_command(path: Path, answers: Mapping[str, str]) -> None:
+    cases = "".join(f"{shlex.quote(given)}) echo {shlex.quote(said)};;\n" for given, said in answers.items())
+    path.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}*) exit 1;;\nesac\n')
+    path.chmod(0o755)
