@@ -11,6 +11,7 @@ import dataclasses
 import json
 import multiprocessing
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,8 @@ class Conversions:
 
 
 def _convert_unclaimed(recipes: Sequence[tuple[int, Recipe]], folder: Path) -> None:
+    # coremltools removes its temporary packages when the interpreter ends, which a forked process does not live to see.
+    tempfile.tempdir = str(folder)
     for number, recipe in recipes:
         if _claim(number, folder):
             _convert(number, recipe, folder)

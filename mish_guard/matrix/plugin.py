@@ -7,7 +7,9 @@ for the tests of this package: `pytest --pyargs mish_guard.matrix`.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,11 +83,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mish_bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """The bench that all cells share."""
-    bench = request.config.stash[_session_key].bench(tmp_path_factory.mktemp("packages"))
-    yield bench
-    bench.close()
+def mish_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """The bench that all cells share; its packages go when the session ends."""
+    with tempfile.TemporaryDirectory(prefix="mish-guard-", ignore_cleanup_errors=True) as folder:
+        bench = request.config.stash[_session_key].bench(Path(folder))
+        yield bench
+        bench.close()
 
 
 @pytest.fixture
