@@ -24,6 +24,7 @@ LEVELS = (
     ("modules", "convert"),
     ("engines",),
     ("controls", "candidate", "calibrate"),
+    ("doctor",),
     ("record",),
     ("baseline",),
     ("compare", "explain"),

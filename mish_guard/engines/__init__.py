@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mish_guard.errors import MachineError, UsageError
+from mish_guard.errors import UsageError
 from mish_guard.model import Culprit, Placement, Step
 
 
@@ -59,7 +59,8 @@ def create(name: str, places: Sequence[str]) -> Engine:
 
         return EmulatorEngine(tuple(places))
     if name == "coreml":
-        msg = "The engine 'coreml' is not available in this version. Use --engine emulator."
-        raise MachineError(msg)
+        from mish_guard.engines.coreml import CoreMLEngine
+
+        return CoreMLEngine(tuple(places))
     msg = f"No engine is called '{name}'. Choose emulator or coreml."
     raise UsageError(msg)

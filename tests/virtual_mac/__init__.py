@@ -7,14 +7,20 @@
 from __future__ import annotations
 
 import os
+import platform
 import shlex
+import sys
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:  # this module loads at the start of every process of a virtual Mac
+    import pytest
 
 HERE = Path(__file__).parent
 SCENARIOS = HERE / "scenarios"
@@ -29,6 +35,7 @@ class Machine:
     model: str
     macos: str
     build: str
+    python: str = "arm64"
     vm: bool = False
     rosetta: bool = False
     ne_cores: int = 16
@@ -100,6 +107,30 @@ def environment(path: Path, folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(search),
         "MISH_GUARD_TIMEOUT": str(scenario.timeout_seconds),
     }
+
+
+def variant(base: str, folder: Path, **changes: Any) -> Path:
+    """A scenario file in `folder`: one of the stored ones with other top-level keys."""
+    given = yaml.safe_load((SCENARIOS / f"{base}.yml").read_text())
+    path = folder / "scenario.yml"
+    path.write_text(yaml.safe_dump({**given, **changes}))
+    return path
+
+
+def wake(monkeypatch: pytest.MonkeyPatch, path: Path, folder: Path) -> None:
+    """This process, and all it starts, on the Mac of a scenario file; until the test ends.
+
+    Bindings that load are an empty module here: this process has coremltools already, and only workers predict.
+    """
+    scenario = load(path)
+    for name, value in environment(path, folder).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(platform, "mac_ver", lambda: (scenario.machine.macos, ("", "", ""), "arm64"))
+    monkeypatch.setattr(platform, "machine", lambda: scenario.machine.python)
+    bindings = "coremltools.libcoremlpython"
+    monkeypatch.setitem(sys.modules, bindings, types.ModuleType(bindings))
+    for library in scenario.foreign_libraries:
+        monkeypatch.setitem(sys.modules, f"coremltools.{library}", None)
 
 
 def _frozen(value: Any) -> Any:

@@ -23,6 +23,7 @@ def install(path: Path) -> None:
     """From here on this process runs on the Mac of a scenario file."""
     scenario = virtual_mac.load(path)
     platform.mac_ver = lambda *_, **__: (scenario.machine.macos, ("", "", ""), "arm64")
+    platform.machine = lambda: scenario.machine.python
     sys.meta_path.insert(0, _Finder(frozenset(scenario.foreign_libraries)))
 
 

@@ -7,6 +7,7 @@ is given up, so that a run ends.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard import device
-from mish_guard.convert import quiet
+from mish_guard.device import Device
 from mish_guard.engines import Execution
 from mish_guard.engines.coreml import process
 from mish_guard.engines.placement import Placed, summary
@@ -51,10 +52,7 @@ class CoreMLEngine:
                 msg = f"No compute unit is called '{place}'. Choose from: {', '.join(UNITS)}."
                 raise UsageError(msg)
         require()
-        listed = self._ask({"task": "devices"}, ()).content
-        self._device = device.identify(ne_cores=listed["ne_cores"])
-        self._devices: list[str] = listed["devices"]
-        self._places = places or usable_places(self._devices, is_vm=self._device.hardware.is_vm is True)
+        self._places = places or usable_places(self._listed["devices"], is_vm=self._identity.hardware.is_vm is True)
         self._hangs = dict.fromkeys(self._places, 0)
         self._plan_errors: set[str] = set()
 
@@ -67,10 +65,10 @@ class CoreMLEngine:
     def device(self) -> Mapping[str, Any]:
         return {
             "kind": self.name,
-            "compute_devices": self._devices,
+            "compute_devices": self._listed["devices"],
             "plan_errors": sorted(self._plan_errors),
             "timeout_seconds": self._timeout,
-            **self._device.to_json(),
+            **self._identity.to_json(),
         }
 
     def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
@@ -101,6 +99,15 @@ class CoreMLEngine:
     def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
         del package, feed, where, place
         return ()
+
+    @functools.cached_property
+    def _listed(self) -> Mapping[str, Any]:
+        """The compute devices that Core ML lists, and the cores of its Neural Engine."""
+        return self._ask({"task": "devices"}, ()).content
+
+    @functools.cached_property
+    def _identity(self) -> Device:
+        return device.identify(ne_cores=self._listed["ne_cores"])
 
     def _ask(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]]) -> process.Answer:
         return process.ask(request, feeds, timeout_seconds=self._timeout)
@@ -133,6 +140,8 @@ def require() -> None:
             "Run the gate on a Mac, or use --engine emulator."
         )
         raise MachineError(msg)
+    from mish_guard.convert import quiet  # loads torch, which the worker beside this file does without
+
     try:
         with quiet():
             importlib.import_module("coremltools.libcoremlpython")

@@ -1,0 +1,230 @@
+"""The engine that runs real Core ML, on virtual Macs: what it returns, where things ran, and how it survives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mish_guard import engines, files, fp16, modules
+from mish_guard.convert import convert
+from mish_guard.engines import Execution
+from mish_guard.engines.coreml import CoreMLEngine, process, usable_places, worker
+from mish_guard.engines.emulator import EmulatorEngine
+from mish_guard.errors import MachineError, UsageError
+from mish_guard.model import Backend, Frontend
+from tests import virtual_mac
+
+CONTROLS = files.DATA / "controls"
+SOFTPLUS = CONTROLS / "softplus-stability.mlpackage"
+SOFTPLUS_SWEEP = CONTROLS / "softplus-mish-k3.mlpackage"
+
+Wake = Callable[..., None]
+
+
+@pytest.fixture
+def wake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Wake:
+    """Wake up on a Mac: the stored scenario m3-max with other keys."""
+
+    def on(**changes: Any) -> None:
+        path = virtual_mac.variant("m3-max", tmp_path, **changes)
+        virtual_mac.wake(monkeypatch, path, tmp_path)
+
+    return on
+
+
+def _run(where: str, package: Path = SOFTPLUS, case: str = "scale-11.0") -> Execution:
+    return CoreMLEngine((where,)).run(package, modules.case(case).feeds(), where)
+
+
+def _same(left: Execution, right: Execution) -> bool:
+    return all(
+        np.array_equal(fp16.to_fp16(got), want, equal_nan=True)
+        for one, other in zip(left.predictions, right.predictions, strict=True)
+        for got, want in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("where", "profile"), [("cpu-only", "ieee-fp16"), ("cpu-and-ne", "ane")])
+def test_every_feed_and_output_comes_back_bit_by_bit(wake: Wake, where: str, profile: str) -> None:
+    wake()
+    feeds = modules.case("mish-k3").feeds()
+    assert len(feeds) > 1
+    emulated = EmulatorEngine((profile,)).run(SOFTPLUS_SWEEP, feeds, profile)
+    assert len(emulated.predictions[0]) == 3
+    assert _same(_run(where, SOFTPLUS_SWEEP, "mish-k3"), emulated)
+
+
+def test_placement_names_every_operation_and_no_constant(wake: Wake) -> None:
+    wake(routing={"operations": ["conv", "softplus", "tanh"]})
+    placement = _run("cpu-and-ne").placement
+    assert placement.activation == "cpu+ne"
+    assert sorted(placement.ops.values()) == ["cpu", "cpu", "cpu", "ne", "ne", "ne"]
+    assert not any("weight" in name or "const" in name for name in placement.ops)
+
+
+@pytest.mark.parametrize(("where", "activation"), [("cpu-only", "cpu"), ("cpu-and-gpu", "gpu"), ("cpu-and-ne", "ne")])
+def test_each_compute_unit_is_asked_for_its_own_plan(wake: Wake, where: str, activation: str) -> None:
+    wake()
+    execution = _run(where)
+    assert execution.placement.activation == activation
+    assert execution.repeats_agree is (True if where == "cpu-and-ne" else None)
+
+
+@pytest.mark.parametrize(
+    ("backend", "activation"), [(Backend.NEURALNETWORK, "ne"), (Backend.MLPROGRAM_FP32, "cpu")], ids=lambda each: each
+)
+def test_other_formats_have_a_placement_too(wake: Wake, tmp_path: Path, backend: Backend, activation: str) -> None:
+    case = modules.case("scale-3.5")
+    package = convert(
+        case.build(),
+        case.feeds()[0],
+        lowering="softplus",
+        frontend=Frontend.TORCHSCRIPT,
+        backend=backend,
+        stem=tmp_path / "m",
+    )
+    wake()
+    execution = _run("cpu-and-ne", package, "scale-3.5")
+    assert execution.placement.activation == activation
+    assert _same(execution, EmulatorEngine(("ane",)).run(package, case.feeds(), "ane"))
+
+
+@pytest.mark.parametrize("plan", ["nothing", "error"])
+def test_without_a_plan_the_placement_is_unknown(wake: Wake, plan: str) -> None:
+    wake(plan=plan)
+    engine = CoreMLEngine(("cpu-and-ne",))
+    execution = engine.run(SOFTPLUS, modules.case("scale-11.0").feeds(), "cpu-and-ne")
+    assert execution.placement.activation == "unknown"
+    assert len(execution.predictions) == 1
+    assert any("E5RT" in error for error in engine.device()["plan_errors"]) is (plan == "error")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("abort", "aborted the process while loading the model: SIGABRT. It said: MLIR pass manager failed"),
+        ("abort-predict", "aborted the process while predicting: SIGABRT"),
+        ("load-error", "failed while loading the model: RuntimeWarning: .* with error code: -5"),
+        ("hang", r"did not answer within 4 s and was killed while loading the model\."),
+    ],
+)
+def test_the_death_of_a_worker_is_put_into_words(wake: Wake, kind: str, words: str) -> None:
+    wake(faults=[{"kind": kind, "unit": "CPU_AND_NE"}], timeout_seconds=4)
+    started = time.monotonic()
+    with pytest.raises(MachineError, match=words):
+        _run("cpu-and-ne")
+    assert time.monotonic() - started < 6
+    assert _run("cpu-only").placement.activation == "cpu"
+
+
+def test_a_hang_takes_its_helpers_along(wake: Wake) -> None:
+    wake(faults=[{"kind": "hang"}], timeout_seconds=4)
+    with pytest.raises(process.WorkerTimeoutError):
+        _run("cpu-only")
+    assert "sleep 600" not in _command_lines()
+
+
+def _command_lines() -> str:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_unit_that_hangs_twice_is_given_up(wake: Wake) -> None:
+    wake(faults=[{"kind": "hang", "unit": "CPU_AND_NE"}], timeout_seconds=2)
+    engine = CoreMLEngine(("cpu-only", "cpu-and-ne"))
+    feeds = modules.case("scale-11.0").feeds()
+    for _ in range(2):
+        with pytest.raises(process.WorkerTimeoutError):
+            engine.run(SOFTPLUS, feeds, "cpu-and-ne")
+    started = time.monotonic()
+    with pytest.raises(MachineError, match="Not tried: Core ML hung 2 times in a row at cpu-and-ne"):
+        engine.run(SOFTPLUS, feeds, "cpu-and-ne")
+    assert time.monotonic() - started < 0.5
+    engine._timeout = 60.0
+    assert engine.run(SOFTPLUS, feeds, "cpu-only").predictions
+
+
+def test_different_bits_are_seen(wake: Wake) -> None:
+    wake(faults=[{"kind": "flicker"}])
+    assert _run("cpu-and-ne").repeats_agree is False
+
+
+def test_nan_and_wrong_shapes_are_passed_on_to_be_measured(wake: Wake) -> None:
+    wake(faults=[{"kind": "nan", "unit": "CPU_ONLY"}, {"kind": "wrong-shape", "unit": "CPU_AND_NE"}])
+    assert np.isnan(_run("cpu-only").predictions[0][0]).all()
+    assert _run("cpu-and-ne").predictions[0][0].shape == (9,)
+
+
+def test_the_device_is_the_machine_with_what_core_ml_lists(wake: Wake) -> None:
+    wake()
+    engine = CoreMLEngine()
+    assert engine.places() == ("cpu-only", "cpu-and-gpu", "cpu-and-ne")
+    record = engine.device()
+    assert (record["kind"], record["baseline_key"]) == ("coreml", "m3-macos26")
+    assert record["compute_devices"] == ["cpu", "gpu", "ne"]
+    assert record["hardware"]["ne_cores"] == 16
+    assert record["environment"]["power"] == "ac"
+
+
+@pytest.mark.parametrize(
+    ("devices", "is_vm", "places"),
+    [
+        (["cpu", "gpu", "ne"], False, ("cpu-only", "cpu-and-gpu", "cpu-and-ne")),
+        (["cpu", "gpu", "ne"], True, ("cpu-only", "cpu-and-gpu")),
+        (["cpu", "gpu"], False, ("cpu-only", "cpu-and-gpu")),
+        (["cpu"], True, ("cpu-only",)),
+    ],
+)
+def test_what_cannot_be_used_is_not_asked_for(devices: list[str], is_vm: bool, places: tuple[str, ...]) -> None:
+    assert usable_places(devices, is_vm=is_vm) == places
+
+
+def test_nothing_falls_back_without_a_mac() -> None:
+    with pytest.raises(MachineError, match="needs a Mac"):
+        CoreMLEngine()
+
+
+def test_libraries_of_another_architecture_are_named(wake: Wake) -> None:
+    wake(foreign_libraries=["libcoremlpython"])
+    with pytest.raises(MachineError, match="libcoremlpython"):
+        CoreMLEngine()
+
+
+def test_unknown_places_and_timeouts_are_usage_errors(wake: Wake, monkeypatch: pytest.MonkeyPatch) -> None:
+    wake()
+    with pytest.raises(UsageError, match="'all'"):
+        CoreMLEngine(("all",))
+    for text in ("soon", "0", "-1", "nan"):
+        monkeypatch.setenv("MISH_GUARD_TIMEOUT", text)
+        with pytest.raises(UsageError, match="MISH_GUARD_TIMEOUT"):
+            CoreMLEngine(("cpu-only",))
+
+
+def test_a_worker_outlives_no_parent(wake: Wake, tmp_path: Path) -> None:
+    """The alarm of the worker itself, half a minute after its timeout, ends it where nobody else does."""
+    wake(faults=[{"kind": "hang"}])
+    request = {
+        "task": "run",
+        "package": str(SOFTPLUS),
+        "compute_unit": "CPU_ONLY",
+        "repeats": 1,
+        "timeout_seconds": -27,
+    }
+    (tmp_path / worker.REQUEST).write_text(files.canonical_json(request))
+    command = [sys.executable, "-m", worker.__name__, str(tmp_path)]
+    with subprocess.Popen(command, start_new_session=True) as process_of_its_own:
+        assert process_of_its_own.wait(30) == -signal.SIGALRM
+        os.killpg(process_of_its_own.pid, signal.SIGKILL)
+
+
+def test_the_engine_is_made_by_its_name() -> None:
+    with pytest.raises(MachineError, match="Mac"):
+        engines.create("coreml", ())
