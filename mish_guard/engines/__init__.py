@@ -53,11 +53,14 @@ class Engine(Protocol):
 
 
 def create(name: str, places: Sequence[str]) -> Engine:
-    """The engine called `name`; raises UsageError for an unknown name, MachineError for one that cannot run here."""
-    if name == "emulator":
-        from mish_guard.engines.emulator import EmulatorEngine
+    """The engine called `name` for `places`; none: for all that it has and that can be used here.
 
-        return EmulatorEngine(tuple(places))
+    Raises UsageError for an unknown name or place, MachineError for an engine that cannot run here.
+    """
+    if name == "emulator":
+        from mish_guard.engines.emulator import EmulatorEngine, profiles
+
+        return EmulatorEngine(tuple(places) or tuple(profiles.PROFILES))
     if name == "coreml":
         from mish_guard.engines.coreml import CoreMLEngine
 

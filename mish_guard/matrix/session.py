@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from mish_guard import candidate, controls, engines, lowerings, matrix
-from mish_guard.engines.emulator import profiles
 from mish_guard.errors import MachineError
 from mish_guard.matrix import Place
 from mish_guard.matrix.bench import Bench
@@ -26,7 +25,7 @@ class Session:
             lowerings.get(lowering)
         self.matrix_path = Path(option.mish_matrix or matrix.DEFAULT)
         self.results_path = Path(option.mish_results)
-        self.engine = engines.create(option.mish_engine, option.mish_profile or tuple(profiles.PROFILES))
+        self.engine = engines.create(option.mish_engine, option.mish_profile or ())
         places = [
             Place(name=name, is_neural_engine=self.engine.is_neural_engine(name)) for name in self.engine.places()
         ]

@@ -80,7 +80,7 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     foreign_libraries: tuple[str, ...] = ()
     lowering: str = "exp"
-    places: tuple[str, ...] = ("cpu-only", "cpu-and-ne")
+    places: tuple[str, ...] = ("cpu-and-ne",)
     timeout_seconds: float = 60.0
     expect: Mapping[str, Any] = field(default_factory=dict)
 
