@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import platform
 from pathlib import Path
 
-from mish_guard import files, lowerings
+from mish_guard import lowerings
 from mish_guard.convert import quiet
 from mish_guard.errors import MachineError
 from mish_guard.model import Candidate
@@ -31,7 +32,7 @@ def identify(lowering: str) -> Candidate:
         )
         raise MachineError(msg) from error
     folder = Path(coremltools.__file__).parent
-    build = _build_record(folder)
+    build = _build_record()
     return Candidate(
         coremltools=coremltools.__version__,
         path=str(folder),
@@ -45,7 +46,9 @@ def identify(lowering: str) -> Candidate:
     )
 
 
-def _build_record(folder: Path) -> dict[str, str]:
-    """What `ci/build_coremltools.py` left beside a package that it built; empty for a released one."""
-    path = folder / "mish_guard_build.json"
-    return dict(files.read_json(path)) if path.exists() else {}
+def _build_record() -> dict[str, str]:
+    """What `ci/build_coremltools.py` left in a package that it built; empty for a released one."""
+    try:
+        return dict(importlib.import_module("coremltools.mish_guard_build").RECORD)
+    except ModuleNotFoundError:
+        return {}

@@ -30,7 +30,7 @@ LEVELS = (
     ("compare", "explain"),
     ("verdict",),
     ("matrix",),
-    ("survey", "report", "crash"),
+    ("survey", "report", "crash", "build"),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from mish_guard.errors import ExitCode
 from mish_guard.model import BadInterval, Measurement
@@ -26,23 +27,31 @@ def lines(judgement: Judgement) -> Iterator[str]:
     yield next_step(judgement)
 
 
+def command(judgement: Judgement) -> str:
+    """How to call mish-guard with the coremltools that was judged."""
+    who = judgement.run.candidate
+    # A tree that was built lies in an environment of its own: <folder>/lib/pythonX.Y/site-packages/coremltools.
+    return "mish-guard" if who.commit is None else f"{Path(who.path).parents[3]}/bin/python -m mish_guard"
+
+
 def next_step(judgement: Judgement) -> str:
     """One line that says what to do."""
+    call = command(judgement)
     if judgement.verdict is Verdict.PASS:
         stale = any(row.status is Status.BETTER for row in judgement.rows)
-        return "Next: mish-guard refresh --reason '…' to store the better figures." if stale else "Nothing to do."
+        return f"Next: {call} refresh --reason '…' to store the better figures." if stale else "Nothing to do."
     if judgement.verdict is Verdict.BROKEN:
         return "Next: repair the machine or the installation; the candidate was not judged."
     if judgement.exit_code is ExitCode.FAIL:
         worst = min(judgement.findings, key=_rank)
         intended = (
-            "" if worst.status is Status.OVER_CEILING else "; if the change is meant: mish-guard refresh --reason '…'"
+            "" if worst.status is Status.OVER_CEILING else f"; if the change is meant: {call} refresh --reason '…'"
         )
-        return f"Next: mish-guard explain '{worst.cell}'{intended}"
+        return f"Next: {call} explain '{worst.cell}'{intended}"
     if judgement.exit_code is ExitCode.LOST:
-        return "Next: restore the cells, or store a new baseline: mish-guard refresh --reason '…'"
+        return f"Next: restore the cells, or store a new baseline: {call} refresh --reason '…'"
     if judgement.exit_code is ExitCode.NO_BASELINE:
-        return "Next: mish-guard refresh --reason '…' to measure a baseline."
+        return f"Next: {call} refresh --reason '…' to measure a baseline."
     return "Next: run where the negative control can be caught: a profile ane…, or a Neural Engine."
 
 

@@ -1,0 +1,70 @@
+"""Build coremltools from source with a patched mish converter, and prove what was built.
+
+python ci/build_coremltools.py                                the tree of ci/coremltools.yml, as a wheel
+python ci/build_coremltools.py dir:../coremltools --lowering as-is
+python ci/build_coremltools.py sdist:9.1.dev1 --install       also into an environment; prints its Python
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mish_guard.build import pin, pipeline, source
+from mish_guard.build.native import Mode
+from mish_guard.errors import GuardError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@click.command()
+@click.argument("spelled", metavar="[git:URL@REF | dir:PATH | sdist:VERSION]", required=False)
+@click.option("--lowering", help="Lowering to patch in, or as-is. [that of the pin]")
+@click.option("--native", type=click.Choice([mode.value for mode in Mode]), help="Native libraries. [those of the pin]")
+@click.option(
+    "--pin", "pin_file", type=click.Path(path_type=Path), default=ROOT / "ci" / "coremltools.yml", hidden=True
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build", help="Artefacts. [build/]"
+)
+@click.option("--install", is_flag=True, help="Install into an environment of its own, prove it, print its Python.")
+@click.option("--print-diff", is_flag=True, help="Print the patch and build nothing.")
+@click.option("--print-cache-key", is_flag=True, help="Print the key of the native build and build nothing.")
+def main(
+    spelled: str | None,
+    lowering: str | None,
+    native: str | None,
+    pin_file: Path,
+    out: Path,
+    *,
+    install: bool,
+    print_diff: bool,
+    print_cache_key: bool,
+) -> None:
+    """Build a coremltools tree; what is not given comes from ci/coremltools.yml."""
+    try:
+        pinned = pin.load(pin_file)
+        spec = source.parse(spelled) if spelled else pinned.source
+        if print_cache_key:
+            click.echo(pipeline.native_key(spec, out))
+        elif print_diff:
+            click.echo(pipeline.difference(spec, lowering or pinned.lowering, out), nl=False)
+        else:
+            build = pipeline.install if install else pipeline.wheel_of
+            click.echo(build(spec, lowering or pinned.lowering, Mode(native or pinned.native.value), out, _say))
+    except GuardError as error:
+        click.secho(f"build_coremltools: {error}", fg="red", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.secho("build_coremltools: interrupted; nothing was left half done.", fg="red", err=True)
+        sys.exit(130)
+
+
+def _say(line: str) -> None:
+    click.echo(f"build_coremltools: {line}", err=True)
+
+
+if __name__ == "__main__":
+    main(standalone_mode=True)

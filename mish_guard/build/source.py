@@ -1,0 +1,133 @@
+"""Fetch a coremltools tree into a folder of our own: `git:URL@REF`, `dir:PATH` or `sdist:VERSION`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mish_guard.build import BuildError
+from mish_guard.errors import UsageError
+
+_VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+_LEFT_OUT = shutil.ignore_patterns(".git", "build", "dist", "*.egg-info", "__pycache__", ".venv*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A source as the user spells it: its kind, where it lies, and the git ref if it has one."""
+
+    kind: str
+    place: str
+    ref: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.place}" + (f"@{self.ref}" if self.ref else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A fetched tree: our own copy, its release version, and the commit or the hash of its Python sources."""
+
+    folder: Path
+    spec: Spec
+    version: str
+    commit: str
+
+
+def parse(text: str) -> Spec:
+    """The source that `text` spells; raises UsageError with the forms there are."""
+    kind, _, place = text.partition(":")
+    if kind == "git" and "@" in place:
+        url, _, ref = place.rpartition("@")
+        if url and re.fullmatch(r"[\w][\w./+-]*", ref):
+            return Spec(kind=kind, place=url, ref=ref)
+    if kind == "dir" and place:
+        return Spec(kind=kind, place=str(Path(place).resolve()))
+    if kind == "sdist" and re.fullmatch(r"[0-9][\w.]*", place):
+        return Spec(kind=kind, place=place)
+    msg = f"'{text}' is no source of coremltools. Write git:URL@REF, dir:PATH or sdist:VERSION."
+    raise UsageError(msg)
+
+
+def fetch(spec: Spec, folder: Path, downloads: Path) -> Tree:
+    """A copy of the source in `folder`; the original is only read.
+
+    Raises UsageError for a place that is no coremltools tree, BuildError for a download or clone that fails.
+    """
+    commit = {"git": _clone, "dir": _copy, "sdist": _unpack}[spec.kind](spec, folder, downloads)
+    version_file = folder / "coremltools" / "version.py"
+    found = _VERSION.search(version_file.read_text(encoding="utf-8")) if version_file.exists() else None
+    if found is None:
+        msg = f"{spec} holds no coremltools: coremltools/version.py with a __version__ is missing."
+        raise UsageError(msg)
+    return Tree(folder=folder, spec=spec, version=found[1], commit=commit or f"sha256-{digest(folder)}")
+
+
+def digest(folder: Path) -> str:
+    """The sha256 over every file of a tree that can end up in a wheel, 64 hex digits."""
+    total = hashlib.sha256()
+    for path in sorted(each for each in folder.rglob("*") if each.is_file() and "__pycache__" not in each.parts):
+        relative = path.relative_to(folder)
+        if relative.parts[0] not in (".git", "build", "dist"):
+            total.update(f"{relative.as_posix()}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def download(requirement: str, folder: Path, *options: str) -> Path:
+    """The file pip downloads for a pinned requirement, kept in `folder`; raises BuildError with pip's last line."""
+    name = hashlib.sha256(" ".join((requirement, *options)).encode()).hexdigest()[:12]
+    place = folder / name
+    held = list(place.iterdir()) if place.exists() else []
+    if not held:
+        scratch = folder / f".{name}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        run([*pip, "-d", str(scratch), *options, requirement])
+        shutil.rmtree(place, ignore_errors=True)
+        scratch.rename(place)
+        held = list(place.iterdir())
+    return held[0]
+
+
+def run(command: Sequence[str], cwd: Path | None = None) -> str:
+    """The standard output of a command; raises BuildError with its last line of complaint."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
+        msg = f"`{' '.join(command[:6])} …` ended with status {done.returncode}: {said[-1]}"
+        raise BuildError(msg)
+    return done.stdout
+
+
+def _clone(spec: Spec, folder: Path, _: Path) -> str:
+    # Not every server hands out a commit by its name, so everything is cloned and the ref checked out.
+    run(["git", "clone", "--quiet", "--", spec.place, str(folder)])
+    run(["git", "checkout", "--quiet", "--detach", f"{spec.ref}"], cwd=folder)
+    return run(["git", "rev-parse", "HEAD"], cwd=folder).strip()
+
+
+def _copy(spec: Spec, folder: Path, _: Path) -> str:
+    origin = Path(spec.place)
+    if not (origin / "coremltools").is_dir():
+        msg = f"'{origin}' is no coremltools source tree: it has no folder coremltools."
+        raise UsageError(msg)
+    shutil.copytree(origin, folder, ignore=_LEFT_OUT)
+    return ""
+
+
+def _unpack(spec: Spec, folder: Path, downloads: Path) -> str:
+    options = ("--no-binary", "coremltools", "--no-build-isolation")
+    archive = download(f"coremltools=={spec.place}", downloads, *options)
+    scratch = folder.with_name(folder.name + ".unpacking")
+    with tarfile.open(archive) as tar:
+        tar.extractall(scratch, filter="data")
+    (inner,) = scratch.iterdir()
+    inner.rename(folder)
+    return ""

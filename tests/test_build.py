@@ -1,0 +1,410 @@
+"""From a source to a proved environment: the real road on a release, the CMake road on a small project of our own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mish_guard.build import BuildError, environment, native, patch, pin, pipeline, proof, source, wheel
+from mish_guard.build.native import Host, Mode
+from mish_guard.errors import ExitCode, UnreadableFileError, UsageError
+
+ROOT = Path(__file__).parent.parent
+DOWNLOADS = ROOT / "build" / "downloads"
+PROJECT = Path(__file__).parent / "cmake_project"
+HERE = Host(system="Linux", machine="x86_64")
+
+
+def quiet(_: str) -> None:
+    """Nobody listens."""
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def checksum(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(str(path.relative_to(folder)).encode() + path.read_bytes() + oct(path.stat().st_mode).encode())
+    return total.hexdigest()
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked sources of release 9.0."""
+    folder = tmp_path_factory.mktemp("release") / "tree"
+    source.fetch(source.parse("sdist:9.0"), folder, DOWNLOADS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for artefacts that shares the downloads of the checkout."""
+    folder = tmp_path_factory.mktemp("artefacts")
+    DOWNLOADS.mkdir(parents=True, exist_ok=True)
+    (folder / "downloads").symlink_to(DOWNLOADS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(release: Path, out: Path) -> Path:
+    """The Python of an environment with release 9.0 and the exp lowering."""
+    return pipeline.install(source.parse(f"dir:{release}"), "exp", Mode.REUSE, out, quiet)
+
+
+def test_the_environment_holds_the_patched_tree(built: Path) -> None:
+    code = (
+        "from mish_guard import candidate, lowerings; import inspect, json;"
+        "who = candidate.identify('as-is');"
+        "print(json.dumps([who.coremltools, who.path, who.native,"
+        " 'mb.real_div' in inspect.getsource(lowerings.registered_converter())]))"
+    )
+    done = subprocess.run([str(built), "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    version, path, used, patched = __import__("json").loads(done.stdout)
+    assert version.startswith("9.0+mish.exp.g")
+    assert Path(path).is_relative_to(built.parent.parent)
+    assert (used, patched) == ("reuse", True)
+
+
+def test_the_same_source_is_not_built_again(built: Path, release: Path, out: Path) -> None:
+    started = time.perf_counter()
+    again = pipeline.install(source.parse(f"dir:{release}"), "exp", Mode.REUSE, out, quiet)
+    assert again == built
+    assert time.perf_counter() - started <= 1.0
+
+
+def test_a_python_only_change_is_built_quickly_and_compiles_nothing(
+    built: Path, release: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(release, tree)
+    append(tree / "coremltools" / "__init__.py", "\nCHANGED = True\n")
+    before = checksum(tree)
+    monkeypatch.setattr(native, "build", lambda *_: pytest.fail("a Python-only change was compiled"))
+    started = time.perf_counter()
+    python = pipeline.install(source.parse(f"dir:{tree}"), "exp", Mode.AUTO, out, quiet)
+    assert time.perf_counter() - started <= 15
+    assert python != built
+    assert checksum(tree) == before
+    subprocess.run([str(python), "-W", "ignore", "-c", "import coremltools; assert coremltools.CHANGED"], check=True)
+
+
+def test_the_wheel_is_recorded_beside_it(built: Path, out: Path) -> None:
+    (packed,) = [path for path in (out / "wheels").glob("*.whl") if "g" in path.name][:1]
+    recorded = __import__("json").loads(packed.with_suffix(".json").read_text())
+    assert recorded["wheel_sha256"] == hashlib.sha256(packed.read_bytes()).hexdigest()
+    assert recorded["native"] == "reuse"
+    assert packed.name.split("-")[2] == f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert built.exists()
+
+
+def _without_blobs(package: Path) -> None:
+    (package / "libmilstoragepython.so").unlink()
+
+
+def _of_another_architecture(package: Path) -> None:
+    library = package / "libmodelpackage.so"
+    content = bytearray(library.read_bytes())
+    content[18:20] = b"\xb7\x00" if content[18:20] == b"\x3e\x00" else b"\x3e\x00"
+    library.write_bytes(content)
+
+
+def _with_another_converter(package: Path) -> None:
+    ops = package.parent / patch.OPS
+    ops.write_text(ops.read_text().replace("mb.clip(x=x, alpha=-100.0", "mb.clip(x=x, alpha=-50.0"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (_without_blobs, r"libmilstoragepython loads.*native libraries are missing"),
+        (_of_another_architecture, "libmodelpackage"),
+        (_with_another_converter, r"patched text: .*another text"),
+    ],
+)
+def test_the_proof_names_what_is_wrong(
+    built: Path, tmp_path: Path, damage: Callable[[Path], None], complaint: str
+) -> None:
+    folder = tmp_path / "environment"
+    shutil.copytree(built.parent.parent, folder, symlinks=True)
+    damage(next(folder.glob("lib/*/site-packages/coremltools")))
+    with pytest.raises(BuildError, match=complaint):
+        proof.prove(environment.python_of(folder), folder, "exp")
+
+
+def test_the_proof_refuses_a_coremltools_from_elsewhere(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"lies in the environment: .*imported from"):
+        proof.prove(built, tmp_path, "exp")
+
+
+def test_libraries_tell_their_architecture(tmp_path: Path) -> None:
+    heads = {
+        "arm64": b"\xcf\xfa\xed\xfe\x0c\x00\x00\x01",
+        "x86_64": b"\xcf\xfa\xed\xfe\x07\x00\x00\x01",
+        "unknown": b"!<arch>\n",
+    }
+    for kind, head in heads.items():
+        (tmp_path / "library").write_bytes(head.ljust(64, b"\0"))
+        assert native.architecture(tmp_path / "library") == kind
+    elf = Path(sys.executable).resolve()
+    assert native.architecture(elf) == {"aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
+
+# ---- sources ----
+
+
+@pytest.mark.parametrize(
+    "text", ["", "9.0", "git:url", "git:@x", "dir:", "sdist:", "sdist:../x", "svn:x", "git:u@--upload-pack=x"]
+)
+def test_a_source_that_makes_no_sense_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="git:URL@REF, dir:PATH or sdist:VERSION"):
+        source.parse(text)
+
+
+def test_a_folder_that_is_no_tree_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no coremltools source tree"):
+        source.fetch(source.parse(f"dir:{tmp_path}"), tmp_path / "copy", DOWNLOADS)
+
+
+def test_a_release_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="ended with status"):
+        source.fetch(source.parse("sdist:0.0.1"), tmp_path / "tree", tmp_path / "downloads")
+    assert not list((tmp_path / "downloads").glob("[!.]*"))
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    names = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]
+    subprocess.run(["git", *names, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository with the small CMake project, tagged as release 9.0."""
+    folder = tmp_path / "repository"
+    shutil.copytree(PROJECT, folder)
+    _git(folder, "init", "--quiet")
+    _git(folder, "add", "-A")
+    _git(folder, "commit", "--quiet", "-m", "release")
+    _git(folder, "tag", "9.0")
+    return folder
+
+
+def _fetched(repository: Path, folder: Path) -> source.Tree:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True)
+    return source.fetch(source.parse(f"git:{repository}@{head.stdout.strip()}"), folder, DOWNLOADS)
+
+
+def test_a_git_source_is_identified_by_its_commit(repository: Path, tmp_path: Path) -> None:
+    tree = _fetched(repository, tmp_path / "tree")
+    assert len(tree.commit) == 40
+    assert wheel.local_version(tree, "stable-softplus") == f"9.0+mish.stable.softplus.g{tree.commit[:7]}"
+
+
+def test_libraries_are_reused_only_while_native_sources_are_those_of_the_release(
+    repository: Path, tmp_path: Path
+) -> None:
+    (repository / "coremltools" / "new.py").write_text("")
+    _git(repository, "add", "-A")
+    _git(repository, "commit", "--quiet", "-m", "python")
+    mode, reason = native.supply(_fetched(repository, tmp_path / "a"), Mode.AUTO, DOWNLOADS, HERE)
+    assert (mode, reason) == (Mode.REUSE, "no native source differs from release 9.0")
+
+    append(repository / "CMakeLists.txt", "# changed\n")
+    _git(repository, "commit", "--quiet", "-a", "-m", "native")
+    with pytest.raises(BuildError, match=r"native sources differ from 9\.0, first CMakeLists\.txt"):
+        native.supply(_fetched(repository, tmp_path / "b"), Mode.REUSE, DOWNLOADS, HERE)
+    mode, reason = native.supply(_fetched(repository, tmp_path / "c"), Mode.AUTO, DOWNLOADS, HERE)
+    assert (mode, "differ" in reason) == (Mode.BUILD, True)
+
+
+def test_native_sources_without_a_history_are_not_trusted(tmp_path: Path) -> None:
+    tree = source.fetch(source.parse(f"dir:{PROJECT}"), tmp_path / "tree", DOWNLOADS)
+    with pytest.raises(BuildError, match="no git history to compare"):
+        native.supply(tree, Mode.REUSE, DOWNLOADS, HERE)
+
+
+# ---- CMake ----
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    shutil.copytree(PROJECT, folder)
+    return folder
+
+
+def test_cmake_builds_the_three_targets(project: Path) -> None:
+    native.build(project, HERE, os.environ)
+    made = {path.name for path in native.libraries(project / "coremltools")}
+    assert made == {f"lib{target}.so" for target in native.TARGETS}
+
+
+def test_a_target_that_is_missing_is_an_error(project: Path) -> None:
+    (project / "without_modelpackage").touch()
+    with pytest.raises(BuildError, match=r"--build.*modelpackage"):
+        native.build(project, HERE, os.environ)
+
+
+def test_code_that_does_not_compile_is_an_error(project: Path) -> None:
+    (project / "library.c").write_text("int answer(void) { return forty_two; }")
+    with pytest.raises(BuildError, match=r"--build.*rror"):
+        native.build(project, HERE, os.environ)
+
+
+def test_a_tree_without_cmake_files_cannot_be_built(release: Path) -> None:
+    with pytest.raises(BuildError, match=r"no CMakeLists\.txt"):
+        native.build(release, HERE, os.environ)
+
+
+@pytest.mark.parametrize(
+    ("host", "complaint"),
+    [
+        (Host(system="Darwin", machine="x86_64"), "is x86_64"),
+        (Host(system="Darwin", machine="arm64", rosetta=True), "runs under Rosetta"),
+    ],
+)
+def test_a_python_of_the_wrong_architecture_is_refused(project: Path, host: Host, complaint: str) -> None:
+    with pytest.raises(BuildError, match=complaint):
+        native.build(project, host, os.environ)
+
+
+def test_without_cmake_the_error_says_what_to_install(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="cmake is not on PATH"):
+        native.build(project, HERE, {"PATH": str(tmp_path)})
+
+
+def test_the_command_line_on_a_mac(project: Path, tmp_path: Path) -> None:
+    ccache = tmp_path / "ccache"
+    ccache.write_text("#!/bin/sh\n")
+    ccache.chmod(0o755)
+    mac = Host(system="Darwin", machine="arm64")
+    command = native.configure_command("cmake", project, mac, {"PATH": str(tmp_path)})
+    assert "-DCMAKE_OSX_ARCHITECTURES=arm64" in command
+    assert "-DCMAKE_POLICY_VERSION_MINIMUM=3.5" in command
+    assert f"-DPYTHON_EXECUTABLE={sys.executable}" in command
+    assert "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache" in command
+    assert not any("LAUNCHER" in part for part in native.configure_command("cmake", project, mac, {"PATH": ""}))
+    assert native.build_command("cmake", project)[-3:] == ["coremlpython", "milstoragepython", "modelpackage"]
+    assert native.build_environment({"PATH": "x"})["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+
+
+def test_the_cache_key_follows_native_sources_only(project: Path) -> None:
+    key = native.cache_key(project, HERE)
+    (project / "coremltools" / "new.py").write_text("x = 1")
+    assert native.cache_key(project, HERE) == key
+    (project / "deps").mkdir()
+    (project / "deps" / "new.c").write_text("int x;")
+    changed = native.cache_key(project, HERE)
+    assert changed != key
+    assert native.cache_key(project, Host(system="Darwin", machine="arm64")) != changed
+
+
+# ---- nothing half done ----
+
+
+def _wheels(out: Path) -> list[str]:
+    return sorted(path.name for path in out.rglob("*.whl"))
+
+
+def test_a_source_that_cannot_be_written_stays_as_it_is(release: Path, out: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(release, tree)
+    for path in [tree, *tree.rglob("*")]:
+        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+    before = checksum(tree)
+    packed, _ = pipeline.build(source.parse(f"dir:{tree}"), "exp", Mode.REUSE, out, quiet)
+    assert packed.exists()
+    assert checksum(tree) == before
+
+
+@contextlib.contextmanager
+def _largest_file(size: int) -> Iterator[None]:
+    """Files cannot grow beyond `size`, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_leaves_no_wheel(release: Path, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "downloads").symlink_to(out / "downloads")
+    with _largest_file(300_000), pytest.raises((BuildError, OSError)):
+        pipeline.build(source.parse(f"dir:{release}"), "exp", Mode.REUSE, tmp_path, quiet)
+    assert _wheels(tmp_path / "wheels") == []
+    assert not list(tmp_path.glob(".build-*"))
+
+
+def test_an_interruption_leaves_no_wheel_and_no_scratch(release: Path, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "downloads").symlink_to(out / "downloads")
+    command = [sys.executable, "ci/build_coremltools.py", f"dir:{release}", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "native libraries" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    shown, _ = process.communicate(timeout=60)
+    assert (process.returncode, shown) == (ExitCode.INTERRUPTED, "")
+    assert _wheels(tmp_path / "wheels") == []
+    assert not list(tmp_path.glob(".build-*"))
+
+
+# ---- the pin ----
+
+
+def test_the_pin_ships_release_9_with_exp() -> None:
+    pinned = pin.load(ROOT / "ci" / "coremltools.yml")
+    assert (pinned.ref, pinned.lowering, pinned.native) == ("9.0", "exp", Mode.AUTO)
+    assert str(pinned.source) == "sdist:9.0"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('ref: "9.0"', "ref: main"),
+        ("lowering: exp", "lowering: relu"),
+        ("native: auto", "native: maybe"),
+        ("ref:", "rev:"),
+    ],
+)
+def test_a_pin_that_is_not_one_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "pin.yml"
+    path.write_text((ROOT / "ci" / "coremltools.yml").read_text().replace(old, new))
+    with pytest.raises(UnreadableFileError, match="does not follow the coremltools schema"):
+        pin.load(path)
+
+
+def test_a_pinned_commit_is_cloned(tmp_path: Path) -> None:
+    path = tmp_path / "pin.yml"
+    path.write_text((ROOT / "ci" / "coremltools.yml").read_text().replace('"9.0"', "a" * 40))
+    assert str(pin.load(path).source) == f"git:https://github.com/apple/coremltools@{'a' * 40}"
+
+
+def test_the_command_prints_the_patch_and_builds_nothing(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "downloads").symlink_to(out / "downloads")
+    command = [sys.executable, "ci/build_coremltools.py", "--print-diff", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "-    softplus = mb.softplus(x=x)" in done.stdout
+    assert "+    clipped = mb.clip(" in done.stdout
+    assert _wheels(tmp_path / "wheels") == []
+    refused = subprocess.run([*command[:2], "svn:x"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (ExitCode.USAGE, "")
