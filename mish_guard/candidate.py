@@ -41,6 +41,7 @@ def identify(lowering: str) -> Candidate:
         torch=torch.__version__,
         numpy=np.__version__,
         python=platform.python_version(),
+        source=build.get("source"),
         commit=build.get("commit"),
         native=build.get("native"),
     )

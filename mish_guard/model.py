@@ -192,7 +192,10 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """The coremltools tree under test and the lowering it was asked to use."""
+    """The coremltools tree under test and the lowering it was asked to use.
+
+    `source`, `commit` and `native` are known of a tree that `ci/build_coremltools.py` built.
+    """
 
     coremltools: str
     path: str
@@ -201,6 +204,7 @@ class Candidate:
     torch: str
     numpy: str
     python: str
+    source: str | None = None
     commit: str | None = None
     native: str | None = None
 

@@ -66,9 +66,9 @@ def _facts(judgement: Judgement) -> Iterator[str]:
     measured = "measured on hardware" if evidence["hardware"] else "emulated, no hardware was measured"
     yield f"evidence   {run.engine} at {', '.join(evidence['places'])}: {measured}"
     candidate = run.candidate
-    commit = f", commit {candidate.commit}" if candidate.commit else ""
-    native = f", native libraries {candidate.native}" if candidate.native else ""
-    yield f"candidate  coremltools {candidate.coremltools}{commit}{native}, lowering {candidate.lowering}"
+    yield f"candidate  coremltools {candidate.coremltools}, lowering {candidate.lowering}"
+    if candidate.commit is not None:
+        yield f"           built from {candidate.source}, {candidate.commit[:19]}, native libraries: {candidate.native}"
     yield f"           {candidate.path}"
     controls = as_json.controls(judgement)
     negative, positive = controls["negative"], controls["positive"]
