@@ -14,7 +14,7 @@ import click
 
 from mish_guard.build import pin, pipeline, source
 from mish_guard.build.native import Mode
-from mish_guard.errors import GuardError
+from mish_guard.errors import ExitCode, GuardError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,9 +57,14 @@ def main(
     except GuardError as error:
         click.secho(f"build_coremltools: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.secho(
+            f"build_coremltools: {error}. Nothing was left half done; make room or choose --out.", fg="red", err=True
+        )
+        sys.exit(ExitCode.BROKEN)
     except KeyboardInterrupt:
         click.secho("build_coremltools: interrupted; nothing was left half done.", fg="red", err=True)
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
 
 
 def _say(line: str) -> None:

@@ -298,7 +298,21 @@ def test_the_command_line_on_a_mac(project: Path, tmp_path: Path) -> None:
     assert "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache" in command
     assert not any("LAUNCHER" in part for part in native.configure_command("cmake", project, mac, {"PATH": ""}))
     assert native.build_command("cmake", project)[-3:] == ["coremlpython", "milstoragepython", "modelpackage"]
-    assert native.build_environment({"PATH": "x"})["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert native.build_environment(HERE, {"PATH": "x"})["PATH"].startswith(
+        f"{Path(sys.executable).parent}{os.pathsep}"
+    )
+
+
+def test_xcode_is_named_by_its_path(tmp_path: Path) -> None:
+    mac = Host(system="Darwin", machine="arm64")
+    with pytest.raises(BuildError, match="Set DEVELOPER_DIR"):
+        native.build_environment(mac, {"PATH": str(tmp_path)})
+    tool = tmp_path / "xcode-select"
+    tool.write_text("#!/bin/sh\necho /Applications/Xcode_26.app/Contents/Developer\n")
+    tool.chmod(0o755)
+    selected = native.build_environment(mac, {"PATH": str(tmp_path)})
+    assert selected["DEVELOPER_DIR"] == "/Applications/Xcode_26.app/Contents/Developer"
+    assert native.build_environment(mac, {"PATH": "", "DEVELOPER_DIR": "/X"})["DEVELOPER_DIR"] == "/X"
 
 
 def test_the_cache_key_follows_native_sources_only(project: Path) -> None:
@@ -345,8 +359,12 @@ def _largest_file(size: int) -> Iterator[None]:
 
 def test_a_full_disk_leaves_no_wheel(release: Path, out: Path, tmp_path: Path) -> None:
     (tmp_path / "downloads").symlink_to(out / "downloads")
-    with _largest_file(300_000), pytest.raises((BuildError, OSError)):
-        pipeline.build(source.parse(f"dir:{release}"), "exp", Mode.REUSE, tmp_path, quiet)
+    command = [sys.executable, "ci/build_coremltools.py", f"dir:{release}", "--out", str(tmp_path)]
+    with _largest_file(300_000):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.BROKEN
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr
     assert _wheels(tmp_path / "wheels") == []
     assert not list(tmp_path.glob(".build-*"))
 

@@ -83,8 +83,9 @@ def build(tree: Path, host: Host, environment: Mapping[str, str]) -> None:
     if cmake is None:
         msg = "cmake is not on PATH. Install CMake 3.16 or later."
         raise BuildError(msg)
+    prepared = build_environment(host, environment)
     for command in (configure_command(cmake, tree, host, environment), build_command(cmake, tree)):
-        _run_step(command, tree, build_environment(environment))
+        _run_step(command, tree, prepared)
 
 
 def configure_command(cmake: str, tree: Path, host: Host, environment: Mapping[str, str]) -> list[str]:
@@ -107,11 +108,29 @@ def build_command(cmake: str, tree: Path) -> list[str]:
     return [cmake, "--build", str(tree / "build"), "--parallel", str(os.cpu_count() or 1), "--target", *TARGETS]
 
 
-def build_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment with the running Python first on PATH and the CMake policy set for nested projects."""
+def build_environment(host: Host, environment: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment with the running Python first on PATH and the CMake policy set for nested projects.
+
+    On a Mac it names Xcode by path in DEVELOPER_DIR, the caller's or the selected one, so that nothing else on PATH
+    decides; raises BuildError where there is none.
+    """
     first = str(Path(sys.executable).parent)
     path = os.pathsep.join([first, environment.get("PATH", os.defpath)])
-    return {**environment, "PATH": path, "CMAKE_POLICY_VERSION_MINIMUM": "3.5"}
+    prepared = {**environment, "PATH": path, "CMAKE_POLICY_VERSION_MINIMUM": "3.5"}
+    if host.system == "Darwin":
+        prepared["DEVELOPER_DIR"] = environment.get("DEVELOPER_DIR") or _selected_xcode(environment)
+    return prepared
+
+
+def _selected_xcode(environment: Mapping[str, str]) -> str:
+    tool = shutil.which("xcode-select", path=environment.get("PATH"))
+    asked = None
+    if tool is not None:
+        asked = subprocess.run([tool, "-p"], capture_output=True, text=True, check=False)  # noqa: S603 - found on PATH
+    if asked is None or asked.returncode or not asked.stdout.strip():
+        msg = "No Xcode is selected. Set DEVELOPER_DIR to its path, such as /Applications/Xcode.app/Contents/Developer."
+        raise BuildError(msg)
+    return asked.stdout.strip()
 
 
 def architecture(library: Path) -> str:

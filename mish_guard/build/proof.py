@@ -72,7 +72,11 @@ def _check(name: str, test: Callable[[], str], fix: str) -> Check:
     try:
         return Check(name=name, ok=True, detail=test(), fix=fix)
     except Exception as error:  # noqa: BLE001 - whatever a foreign build raises is the detail
-        return Check(name=name, ok=False, detail=" ".join(f"{type(error).__name__}: {error}".split()), fix=fix)
+        return Check(name=name, ok=False, detail=_first_line(error), fix=fix)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": .")
 
 
 def _on_mac() -> bool:
