@@ -188,6 +188,15 @@ def refresh(
     )
 
 
+@cli.command()
+@_format
+def doctor(form: str) -> int:
+    """Examine the machine: what Core ML can do here, and what to repair."""
+    from mish_guard.commands import doctor as command
+
+    return command.show(as_object=form == "json")
+
+
 @cli.command("rebuild-controls")
 @click.option("--reason", required=True, help="Why the controls change; stored with them.")
 @click.option("--controls", type=_DIRECTORY, help="Folder to replace. [the one in the package]")

@@ -121,6 +121,17 @@ def test_lowerings_prints_every_lowering_with_measured_figures(invoke: Invoke) -
     assert all(row["figures"]["n_total"] == 63488 for row in rows)
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="asserts what a machine without Core ML is told")
+def test_doctor_says_what_is_missing(invoke: Invoke) -> None:
+    ended = invoke("doctor")
+    assert ended.code == ExitCode.BROKEN
+    assert ended.first_line.startswith("BROKEN")
+    assert ended.last_line.startswith("Next: ")
+    document = invoke("doctor", "--format", "json").json
+    assert document["exit_code"] == ExitCode.BROKEN
+    assert any(check["outcome"] == "fail" for check in document["checks"])
+
+
 def test_explain_shows_the_operation_that_went_wrong(invoke: Invoke, tmp_path: Path) -> None:
     cell = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
     ended = invoke("explain", cell, "--lowering", "softplus", "--out", tmp_path)
