@@ -273,6 +273,8 @@ def _abort(message: str) -> None:
 
 def _hang() -> None:
     """As the compiler service does: a helper of its own, and no way back."""
-    subprocess.Popen(["sleep", str(_HELPER_SECONDS)])
+    # The scenario among its arguments tells it from the helpers of other runs.
+    sleep = [sys.executable, "-I", "-S", "-c", f"import time; time.sleep({_HELPER_SECONDS})"]
+    subprocess.Popen([*sleep, os.environ[virtual_mac.VARIABLE]])
     while True:
         time.sleep(_HELPER_SECONDS)
