@@ -135,7 +135,7 @@ def test_a_hang_takes_its_helpers_along(wake: Wake, tmp_path: Path) -> None:
 
 
 def _command_lines() -> str:
-    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_unit_that_hangs_twice_is_given_up(wake: Wake) -> None:
