@@ -55,6 +55,12 @@ def is_within(figures: Figures) -> bool:
     return figures.n_covered > 0 and figures.n_over_ceiling == 0
 
 
+def is_closed_gap(measurement: Measurement) -> bool:
+    """Whether a known gap was measured, repeatably, and found inside the ceiling."""
+    passes = measurement.figures is not None and is_within(measurement.figures)
+    return measurement.known_gap is not None and passes and measurement.repeats_agree is not False
+
+
 def complaint(measurement: Measurement) -> str | None:
     """What is wrong with a cell by itself, without a baseline; None if it does what the matrix expects of it.
 

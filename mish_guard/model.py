@@ -150,10 +150,23 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """The device that each kind of operation of a cell ran on, as far as the engine knows."""
+    """Where a cell ran, as far as the engine knows: `cpu`, `gpu`, `ne`, `unknown`, for each operation by name.
+
+    `activation` joins the devices of the activation's operations by '+'; it is `none` for a model without any.
+    """
 
     activation: str
     ops: Mapping[str, str]
+
+    @property
+    def is_on_neural_engine(self) -> bool:
+        """Whether the activation ran, or was planned, on a Neural Engine and nowhere else."""
+        return self.activation == "ne"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the engine could tell at all."""
+        return self.activation != "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,10 @@
 | candidate and graft                          | negative control | positive control | verdict               |
 |----------------------------------------------|------------------|------------------|-----------------------|
 | within ceilings and baseline                 | caught           | passes           | PASS                  |
-| one over a ceiling, or worse than baseline   | any              | passes           | FAIL                  |
+| one over a ceiling                           | any              | passes           | FAIL                  |
+| one worse than baseline, or a gap that closed| caught           | passes           | FAIL                  |
 | within                                       | not caught       | passes           | INCONCLUSIVE          |
+| within, but not placed on the Neural Engine  | caught           | passes           | INCONCLUSIVE          |
 | any                                          | any              | fails            | BROKEN                |
 
 A run that lost cells or has no baseline is INCONCLUSIVE too, with an exit code of its own: lack of evidence is never
@@ -14,14 +16,15 @@ green.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mish_guard import compare, limits
-from mish_guard.baseline import FORMULA, Baseline
+from mish_guard import compare, limits, status
+from mish_guard.baseline import Baseline
 from mish_guard.errors import ExitCode
 from mish_guard.explain import Defect, Signature, defect, main_interval, signature
-from mish_guard.model import BadInterval, Measurement, Role, Run
+from mish_guard.model import BadInterval, Family, Measurement, Role, Run
+from mish_guard.status import Row, Status
 
 
 class Verdict(str, enum.Enum):
@@ -31,23 +34,6 @@ class Verdict(str, enum.Enum):
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
     BROKEN = "BROKEN"
-
-
-class Status(str, enum.Enum):
-    """One cell against its baseline."""
-
-    SAME = "same"
-    WITHIN = "within"
-    BETTER = "better"
-    WORSE = "worse"
-    OVER_CEILING = "over ceiling"
-    LOST = "lost"
-    NEW = "new"
-    NOT_COMPARABLE = "not comparable"
-    NO_BASELINE = "no baseline"
-    KNOWN_GAP = "known gap"
-    CONTROL_OK = "control ok"
-    CONTROL_FAILED = "control failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +47,6 @@ class Finding:
     interval: BadInterval | None = None
     first_wrong_op: str | None = None
     defect: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One cell of run or baseline with its status."""
-
-    cell: str
-    status: Status
-    measurement: Measurement | None
-    baseline: Measurement | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +65,7 @@ class Judgement:
 
 def judge(run: Run, baselines: Mapping[str, Baseline], defects: Sequence[Defect]) -> Judgement:
     """Judge a run against the baselines of its places (by place; a place may be missing)."""
-    rows = tuple(_rows(run, baselines))
+    rows = tuple(status.rows(run, baselines))
     findings = tuple(_finding(row, defects) for row in rows if _needs_reader(row))
     armed = _armed(run, rows)
     verdict, exit_code, reason = _conclude(run, rows, findings, armed=armed)
@@ -103,46 +79,6 @@ def judge(run: Run, baselines: Mapping[str, Baseline], defects: Sequence[Defect]
         run=run,
         baselines=baselines,
     )
-
-
-def status(measurement: Measurement, baseline: Measurement | None, *, comparable: bool = True) -> Status:
-    """One cell that was measured, against its baseline (None: there is none for it)."""
-    if measurement.key.role.is_control:
-        return Status.CONTROL_OK if limits.complaint(measurement) is None else Status.CONTROL_FAILED
-    return _candidate_status(measurement, baseline, comparable=comparable)
-
-
-def _candidate_status(measurement: Measurement, baseline: Measurement | None, *, comparable: bool) -> Status:
-    if measurement.failure is not None and measurement.failure.stage != "convert":
-        return Status.LOST
-    if limits.complaint(measurement) is not None:
-        return Status.OVER_CEILING
-    if baseline is None:
-        return Status.NO_BASELINE
-    if not comparable or measurement.figures is None or baseline.figures is None:
-        return Status.NOT_COMPARABLE
-    changed = Status(compare.change(measurement, baseline).value)
-    is_gap = measurement.known_gap is not None and changed in (Status.SAME, Status.WITHIN)
-    return Status.KNOWN_GAP if is_gap else changed
-
-
-def _rows(run: Run, baselines: Mapping[str, Baseline]) -> Iterator[Row]:
-    stored = {key: cell for baseline in baselines.values() for key, cell in baseline.cells.items()}
-    for key in sorted({*run.expected, *run.measurements, *stored}):
-        measurement, baseline = run.measurements.get(key), stored.get(key)
-        yield Row(
-            cell=key, status=_row_status(measurement, baseline, baselines), measurement=measurement, baseline=baseline
-        )
-
-
-def _row_status(
-    measurement: Measurement | None, baseline: Measurement | None, baselines: Mapping[str, Baseline]
-) -> Status:
-    if measurement is None:
-        return Status.LOST
-    there = baselines.get(measurement.key.where)
-    found = status(measurement, baseline, comparable=there is None or dict(there.formula) == FORMULA)
-    return Status.NEW if found is Status.NO_BASELINE and there is not None else found
 
 
 def _armed(run: Run, rows: Sequence[Row]) -> bool:
@@ -173,7 +109,7 @@ def _conclude(
     rules = (
         (broken is not None, Verdict.BROKEN, ExitCode.BROKEN, broken),
         (
-            count[Status.OVER_CEILING] + count[Status.WORSE] > 0,
+            count[Status.OVER_CEILING] + count[Status.GAP_CLOSED] + count[Status.WORSE] > 0,
             Verdict.FAIL,
             ExitCode.FAIL,
             _failure_reason(count, findings),
@@ -197,6 +133,12 @@ def _conclude(
             f"{count[Status.NO_BASELINE]} cells have no baseline",
         ),
         (not armed, Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE, _unarmed_reason(run, rows)),
+        (
+            count[Status.NO_EVIDENCE] > 0 or not _used_every_neural_engine(run),
+            Verdict.INCONCLUSIVE,
+            ExitCode.INCONCLUSIVE,
+            "the candidate was not placed on the Neural Engine: its figures are no evidence of it",
+        ),
     )
     for applies, verdict, exit_code, reason in rules:
         if applies:
@@ -213,6 +155,13 @@ def _judges_the_tree(run: Run, rows: Sequence[Row]) -> bool:
     return bool(places) and set(run.neural_engines) <= places
 
 
+def _used_every_neural_engine(run: Run) -> bool:
+    """At every Neural Engine of the run at least one cell of the candidate's mish was placed on it."""
+    judged = [cell for cell in run.measurements.values() if cell.key.role is Role.CANDIDATE]
+    used = {cell.key.where for cell in judged if cell.key.family is not Family.SURFACE and compare.placed(cell)}
+    return set(run.neural_engines) <= used
+
+
 def _positive_control_reason(rows: Sequence[Row]) -> str | None:
     if any(_is_failed(row, Role.POSITIVE_CONTROL) for row in rows):
         return "the positive control fails: the machine or the engine is at fault, not the candidate"
@@ -226,6 +175,7 @@ def _failure_reason(count: Mapping[Status, int], findings: Sequence[Finding]) ->
         f"{number} cells {words}"
         for number, words in (
             (count[Status.OVER_CEILING], "over a ceiling"),
+            (count[Status.GAP_CLOSED], "known as gaps that pass"),
             (count[Status.WORSE], "worse than the baseline"),
         )
         if number
@@ -273,9 +223,11 @@ def _finding(row: Row, defects: Sequence[Defect]) -> Finding:
 def _signature(row: Row, measurement: Measurement) -> Signature:
     if row.status is Status.CONTROL_FAILED:
         return Signature.CONTROL
+    if row.status is Status.NO_EVIDENCE:
+        return Signature.PLACEMENT
     if row.status in (Status.NEW, Status.NOT_COMPARABLE):
         return Signature.COVERAGE
-    if row.status is Status.OVER_CEILING and measurement.known_gap is not None and measurement.failure is None:
+    if row.status is Status.GAP_CLOSED:
         return Signature.GAP_CLOSED
     if row.status in (Status.OVER_CEILING, Status.LOST):
         return signature(measurement)
@@ -291,9 +243,9 @@ def _changed_signature(measurement: Measurement, baseline: Measurement | None) -
         return Signature.COVERAGE
     if dict(new.specials) != dict(old.specials):
         return Signature.SPECIAL_VALUES
-    if compare.placed(baseline) and not compare.placed(measurement):
-        return Signature.PLACEMENT
     binades = compare.worse_binades(new, old)
+    if not binades and compare.placed(baseline) and not compare.placed(measurement):
+        return Signature.PLACEMENT
     negative = binades and all(name.startswith("binade -") for name in binades)
     return Signature.NEGATIVE_TAIL if negative else Signature.PRECISION
 
@@ -305,7 +257,15 @@ def _message(row: Row, measurement: Measurement) -> str:
         return "the baseline was measured by other formulas"
     if row.status is Status.BETTER:
         return "better than the baseline, which is stale"
+    if row.status is Status.NO_EVIDENCE:
+        return f"not seen on the Neural Engine: the activation is placed on {_devices(measurement)}"
     if row.status is Status.WORSE and row.baseline is not None:
         changes = compare.differences(measurement, row.baseline)
+        if compare.placed(row.baseline) and not compare.placed(measurement):
+            changes.append(f"the activation left the Neural Engine: it is placed on {_devices(measurement)}")
         return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
     return limits.complaint(measurement) or ""
+
+
+def _devices(measurement: Measurement) -> str:
+    return "an unknown device" if measurement.placement is None else measurement.placement.activation

@@ -28,6 +28,7 @@ LEVELS = (
     ("record",),
     ("baseline",),
     ("compare", "explain"),
+    ("status",),
     ("verdict",),
     ("matrix",),
     ("survey", "report", "crash", "build"),

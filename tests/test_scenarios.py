@@ -87,14 +87,15 @@ def _measured(name: str, folder: Path) -> Ended:
 
 @pytest.fixture(scope="module")
 def baselines(ended: Mapping[str, Ended], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a healthy Mac measured, under the name of every Mac that computes alike."""
+    """A folder of baselines for each scenario: what a healthy Mac that computes alike, or it itself, measured."""
     folder = tmp_path_factory.mktemp("baselines")
-    for each in ended.values():
-        donor = ended[DONORS[each.scenario.profile]].run
+    for name, each in ended.items():
+        donor = each.run if each.scenario.baseline == "own" else ended[DONORS[each.scenario.profile]].run
         if each.run is None or donor is None:
             continue
         for where in sorted({cell.key.where for cell in donor.measurements.values()}):
-            path = baseline.path_of(folder, "coreml", where, each.run.device)
+            path = baseline.path_of(folder / name, "coreml", where, each.run.device)
+            path.parent.mkdir(exist_ok=True)
             path.write_text(baseline.text_of(donor, where, reason="tests", repeats=1))
     return folder
 
@@ -112,7 +113,7 @@ def test_every_story_ends_as_it_must(name: str, ended: Mapping[str, Ended], base
         assert expect["reason"] in each.complaint
         return
     assert each.code == 0, each.complaint
-    compared = invoke("compare", each.results, "--baselines", baselines)
+    compared = invoke("compare", each.results, "--baselines", baselines / name)
     assert (compared.code, compared.first_line.partition(" ")[0]) == (expect["exit_code"], expect["verdict"])
     assert expect["reason"] in compared.first_line
 
@@ -160,7 +161,7 @@ def test_the_stories_in_one_table(
     rows = []
     for name, each in ended.items():
         run = each.run
-        judgement = None if run is None else _judged(run, baselines)
+        judgement = None if run is None else _judged(run, baselines / name)
         said = each.complaint.strip().splitlines()[-1] if judgement is None else judgement.reason
         code = each.code if judgement is None else int(judgement.exit_code)
         word = "-" if judgement is None else judgement.verdict.value

@@ -24,7 +24,8 @@ from mish_guard.model import (
     Run,
     Worst,
 )
-from mish_guard.verdict import Status, Verdict
+from mish_guard.status import Status
+from mish_guard.verdict import Verdict
 
 CELL = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
 GRAFT = f"graft:{CELL}"
@@ -185,11 +186,56 @@ def test_each_way_to_move_from_a_baseline(got: dict[str, Any], change: str) -> N
     assert compare.change(cell(CELL, figures(digest=digest, **got)), cell(CELL)).value == change
 
 
-def test_a_cell_that_left_the_neural_engine_is_worse() -> None:
-    moved = cell(CELL, placement=Placement(activation="cpu", ops={}))
-    assert compare.change(moved, cell(CELL)).value == "worse"
-    judged = verdict.judge(run(moved, cell(GRAFT), *ARMS), BASE, ())
-    assert [each.signature for each in judged.findings] == [Signature.PLACEMENT]
+ON_CPU = Placement(activation="cpu", ops={})
+NOWHERE = Placement(activation="unknown", ops={})
+BLIND = (cell(NEGATIVE), cell(POSITIVE))
+
+
+@pytest.mark.parametrize(
+    ("cells", "code", "status"),
+    [
+        # It left an engine that takes the controls: the candidate's doing.
+        ((cell(CELL, placement=ON_CPU), cell(GRAFT), *ARMS), ExitCode.FAIL, Status.WORSE),
+        # Nobody can say where it ran, or the engine took not even the controls: no evidence.
+        ((cell(CELL, placement=NOWHERE), cell(GRAFT), *ARMS), ExitCode.INCONCLUSIVE, Status.NO_EVIDENCE),
+        ((cell(CELL, placement=None), cell(GRAFT), *ARMS), ExitCode.INCONCLUSIVE, Status.NO_EVIDENCE),
+        ((cell(CELL, placement=ON_CPU), cell(GRAFT), *BLIND), ExitCode.INCONCLUSIVE, Status.NO_EVIDENCE),
+        # A ceiling is a ceiling wherever it was broken.
+        ((cell(CELL, cliff(), placement=ON_CPU), cell(GRAFT), *BLIND), ExitCode.FAIL, Status.OVER_CEILING),
+    ],
+)
+def test_a_cell_that_left_the_neural_engine(cells: tuple[Measurement, ...], code: ExitCode, status: Status) -> None:
+    judged = verdict.judge(run(*cells), BASE, ())
+    assert judged.exit_code is code
+    found = {row.cell: row.status for row in judged.rows}
+    assert (found[CELL], found[GRAFT]) == (status, Status.SAME)
+    if status is not Status.OVER_CEILING:
+        assert next(each.signature for each in judged.findings if each.cell == CELL) is Signature.PLACEMENT
+
+
+def test_a_candidate_that_never_was_on_the_neural_engine_is_not_green() -> None:
+    never = cell(CELL, placement=ON_CPU)
+    judged = verdict.judge(run(never, cell(GRAFT), *ARMS), stored(never, cell(GRAFT)), ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+    assert "not placed on the Neural Engine" in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ((cell(CELL, known_gap="softplus stays"), cell(GRAFT), *BLIND), "the negative control was not caught"),
+        (
+            (cell(CELL, known_gap="softplus stays", placement=ON_CPU), cell(GRAFT), *ARMS),
+            "not placed on the Neural Engine",
+        ),
+    ],
+)
+def test_a_gap_that_passes_where_nothing_can_be_seen_is_no_evidence(
+    cells: tuple[Measurement, ...], reason: str
+) -> None:
+    judged = verdict.judge(run(*cells), BASE, ())
+    assert judged.exit_code is ExitCode.INCONCLUSIVE
+    assert reason in judged.reason
 
 
 @pytest.mark.parametrize(

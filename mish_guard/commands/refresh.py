@@ -14,7 +14,8 @@ from mish_guard.errors import ExitCode, GuardError, UsageError
 from mish_guard.matrix.run import Order
 from mish_guard.model import Measurement, Run
 from mish_guard.report import table
-from mish_guard.verdict import Judgement, Status, Verdict
+from mish_guard.status import Status
+from mish_guard.verdict import Judgement, Verdict
 
 
 class RefusedError(GuardError):
@@ -59,6 +60,10 @@ def _refuse_bad(judgement: Judgement) -> None:
     if judgement.verdict is Verdict.BROKEN:
         msg = f"Nothing was stored: {judgement.reason}."
         raise RefusedError(msg, ExitCode.BROKEN)
+    closed = [row.cell for row in judgement.rows if row.status is Status.GAP_CLOSED]
+    if closed:
+        msg = f"Nothing was stored: {closed[0]} passes; take it out of the matrix's known gaps first."
+        raise RefusedError(msg, ExitCode.FAIL)
     over = [row.cell for row in judgement.rows if row.status is Status.OVER_CEILING]
     if over:
         msg = f"Nothing was stored: {len(over)} cells are over a ceiling, first {over[0]}. No baseline moves a ceiling."

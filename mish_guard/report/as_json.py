@@ -9,7 +9,8 @@ from typing import Any
 from mish_guard.fp16 import hex_bits
 from mish_guard.model import BadInterval, Role
 from mish_guard.record import SCHEMA_VERSION
-from mish_guard.verdict import Finding, Judgement, Status
+from mish_guard.status import Status
+from mish_guard.verdict import Finding, Judgement
 
 
 def document(judgement: Judgement) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from mish_guard.errors import ExitCode
 from mish_guard.model import BadInterval, Measurement
 from mish_guard.report import as_json
-from mish_guard.verdict import Finding, Judgement, Row, Status, Verdict
+from mish_guard.status import Row, Status
+from mish_guard.verdict import Finding, Judgement, Verdict
 
 _KINDS = 8
 _CELLS = 3
@@ -44,9 +45,7 @@ def next_step(judgement: Judgement) -> str:
         return "Next: repair the machine or the installation; the candidate was not judged."
     if judgement.exit_code is ExitCode.FAIL:
         worst = min(judgement.findings, key=_rank)
-        intended = (
-            "" if worst.status is Status.OVER_CEILING else f"; if the change is meant: {call} refresh --reason '…'"
-        )
+        intended = f"; if the change is meant: {call} refresh --reason '…'" if worst.status is Status.WORSE else ""
         return f"Next: {call} explain '{worst.cell}'{intended}"
     if judgement.exit_code is ExitCode.LOST:
         return f"Next: restore the cells, or store a new baseline: {call} refresh --reason '…'"

@@ -68,7 +68,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One virtual Mac, the story it is taken from, and how a run of the gate on it must end."""
+    """One virtual Mac, the story it is taken from, and how a run of the gate on it must end.
+
+    Its baseline is what a healthy Mac measured, or its `own` run.
+    """
 
     story: str
     source: str
@@ -82,6 +85,7 @@ class Scenario:
     lowering: str = "exp"
     places: tuple[str, ...] = ("cpu-and-ne",)
     timeout_seconds: float = 60.0
+    baseline: str = "healthy"
     expect: Mapping[str, Any] = field(default_factory=dict)
 
 
