@@ -102,6 +102,12 @@ def test_a_python_only_change_is_built_quickly_and_compiles_nothing(
     subprocess.run([str(python), "-W", "ignore", "-c", "import coremltools; assert coremltools.CHANGED"], check=True)
 
 
+def test_packing_needs_no_network(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    assert wheel.pack(tree, "9.0+offline", tmp_path / "wheels").exists()
+
+
 def test_the_wheel_is_recorded_beside_it(built: Path, out: Path) -> None:
     (packed,) = [path for path in (out / "wheels").glob("*.whl") if "g" in path.name][:1]
     recorded = __import__("json").loads(packed.with_suffix(".json").read_text())
@@ -202,15 +208,52 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+def _head(repository: Path, name: str) -> str:
+    asked = ["git", "rev-parse", f"{name}^{{commit}}"]
+    return subprocess.run(asked, cwd=repository, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _fetched(repository: Path, folder: Path) -> source.Tree:
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True)
-    return source.fetch(source.parse(f"git:{repository}@{head.stdout.strip()}"), folder, DOWNLOADS)
+    return source.fetch(source.parse(f"git:{repository}@{_head(repository, 'HEAD')}"), folder, DOWNLOADS)
 
 
 def test_a_git_source_is_identified_by_its_commit(repository: Path, tmp_path: Path) -> None:
     tree = _fetched(repository, tmp_path / "tree")
     assert len(tree.commit) == 40
     assert wheel.local_version(tree, "stable-softplus") == f"9.0+mish.stable.softplus.g{tree.commit[:7]}"
+
+
+@pytest.mark.parametrize("ref", ["main", "topic/x", "v1", "annotated", "pull/7/head", "refs/pull/7/head", "HEAD"])
+def test_a_git_source_is_a_branch_a_tag_or_a_pull_request(repository: Path, tmp_path: Path, ref: str) -> None:
+    _git(repository, "branch", "--move", "main")
+    _git(repository, "switch", "--quiet", "--create", "topic/x")
+    for naming in (["tag", "v1"], ["tag", "-m", "text", "annotated"], ["update-ref", "refs/pull/7/head", "HEAD"]):
+        append(repository / "CMakeLists.txt", f"# {naming}\n")
+        _git(repository, "commit", "--quiet", "-a", "-m", "change")
+        _git(repository, *naming)
+    _git(repository, "reset", "--quiet", "--hard", "HEAD~2")
+    wanted = _head(repository, ref if ref.startswith(("refs", "HEAD")) else ref.replace("pull/", "refs/pull/"))
+    tree = source.fetch(source.parse(f"git:{repository}@{ref}"), tmp_path / "tree", DOWNLOADS)
+    assert tree.commit == wanted
+    assert (tree.folder / "CMakeLists.txt").exists()
+
+
+def test_a_branch_that_moved_is_another_source(repository: Path) -> None:
+    _git(repository, "branch", "--move", "main")
+    spec = source.parse(f"git:{repository}@main")
+    before = source.resolve(spec)
+    assert before.ref == _head(repository, "HEAD")
+    append(repository / "CMakeLists.txt", "# changed\n")
+    _git(repository, "commit", "--quiet", "-a", "-m", "moves")
+    assert source.resolve(spec) != before
+    assert pipeline.key(source.resolve(spec), "exp", Mode.AUTO) != pipeline.key(before, "exp", Mode.AUTO)
+
+
+def test_a_ref_that_is_not_there_is_told(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no tag, branch or pull request 'gone'"):
+        source.resolve(source.parse(f"git:{repository}@gone"))
+    with pytest.raises(BuildError, match="ls-remote"):
+        source.resolve(source.parse(f"git:{tmp_path}/nowhere@main"))
 
 
 def test_libraries_are_reused_only_while_native_sources_are_those_of_the_release(
@@ -339,7 +382,11 @@ def test_a_source_that_cannot_be_written_stays_as_it_is(release: Path, out: Path
     for path in [tree, *tree.rglob("*")]:
         path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     before = checksum(tree)
-    packed, _ = pipeline.build(source.parse(f"dir:{tree}"), "exp", Mode.REUSE, out, quiet)
+    spec = source.parse(f"dir:{tree}")
+    # The super-user may write anything, so the copy's modes are looked at too.
+    copied = source.fetch(spec, tmp_path / "copy", DOWNLOADS).folder
+    assert [path for path in (copied, *copied.rglob("*")) if not path.stat().st_mode & stat.S_IWUSR] == []
+    packed, _ = pipeline.build(spec, "exp", Mode.REUSE, out, quiet)
     assert packed.exists()
     assert checksum(tree) == before
 

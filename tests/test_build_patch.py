@@ -41,6 +41,13 @@ def another(context, node):
 """
 
 
+ON_ONE_LINE = (
+    RELEASED[: RELEASED.index("def mish(")]
+    + "def mish(é,\n         è): s = mb.softplus(x=é); t = mb.tanh(x=s); è.add(mb.mul(x=é, y=t))\n"
+    + RELEASED[RELEASED.index("\n\n@register_torch_op(torch_alias") :]
+)
+
+
 @pytest.fixture(scope="module", params=VERSIONS)
 def released(request: pytest.FixtureRequest) -> str:
     """ops.py of a release, from its source archive."""
@@ -85,8 +92,12 @@ def test_as_is_changes_nothing(released: str) -> None:
         RELEASED.replace("(context, node):\n    inputs", "(ctx, op):\n    context, node = ctx, op\n    inputs"),
         RELEASED.replace("def neighbour", "def mishmash").replace("from somewhere", "# é\n\n\n\nfrom somewhere"),
         RELEASED + "\n\nclass mish:\n    pass\n",
+        RELEASED.replace("# mish", "# mish \u2028 \x0b \x85").replace(
+            "@register_torch_op\ndef n", "\f\n@register_torch_op\ndef n"
+        ),
+        ON_ONE_LINE,
     ],
-    ids=["crlf", "signature", "docstring", "alias", "renamed", "arguments", "neighbours", "class"],
+    ids=["crlf", "signature", "docstring", "alias", "renamed", "arguments", "neighbours", "class", "feeds", "one line"],
 )
 def test_what_stands_around_does_not_matter(reformatted: str) -> None:
     after = patch.patched(reformatted, "exp")
@@ -95,6 +106,8 @@ def test_what_stands_around_does_not_matter(reformatted: str) -> None:
     ast.parse(after)
     assert patch.patched(after, "exp") == after
     assert after.count("\r\n") in (0, after.count("\n"))
+    untouched = reformatted.index("mish(") if "def mish(" in reformatted else reformatted.index("def activation")
+    assert after.startswith(reformatted[:untouched])
     assert after.endswith(reformatted[-60:])
 
 

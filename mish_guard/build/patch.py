@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class Patch:
     @property
     def diff(self) -> str:
         """Unified diff; empty if nothing changes."""
-        before, after = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
+        before, after = _lines(self.before), _lines(self.after)
         return "".join(difflib.unified_diff(before, after, fromfile=f"a/{OPS}", tofile=f"b/{OPS}"))
 
 
@@ -116,12 +117,20 @@ def _same(function: ast.FunctionDef, body: str) -> bool:
 
 
 def _with_body(text: str, function: ast.FunctionDef, body: str) -> str:
-    lines = text.splitlines(keepends=True)
-    first, last = function.body[0].lineno - 1, function.body[-1].end_lineno or function.lineno
-    newline = "\r\n" if lines[function.lineno - 1].endswith("\r\n") else "\n"
+    lines = _lines(text)
+    start, end = function.body[0], function.body[-1]
+    first, last = start.lineno - 1, end.end_lineno or end.lineno
+    newline = "\r\n" if lines[first].endswith("\r\n") else "\n"
     head = lines[:first]
-    if first == function.lineno - 1:
-        # The body stands on the line of the def.
-        head = [*lines[:first], text.splitlines()[first][: function.body[0].col_offset].rstrip() + newline]
+    # Python counts columns in bytes of UTF-8.
+    before = lines[first].encode()[: start.col_offset].decode()
+    if before.strip():
+        # The body begins on the line where the signature ends.
+        head.append(before.rstrip() + newline)
     written = textwrap.indent(body, "    ").replace("\n", newline)
     return "".join([*head, written, *lines[last:]])
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends as Python's syntax tree counts them: a form feed or U+2028 does not end one."""
+    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)

@@ -38,6 +38,7 @@ def build(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> tuple[P
     Everything happens in a scratch folder; `out` gets the finished wheel or nothing.
     """
     out.mkdir(parents=True, exist_ok=True)
+    spec = source.resolve(spec)
     with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as scratch:
         say(f"fetching {spec}")
         tree = source.fetch(spec, Path(scratch) / "tree", out / "downloads")
@@ -79,6 +80,7 @@ def difference(spec: Spec, lowering: str, out: Path) -> str:
 
 def install(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> Path:
     """The Python of an environment that holds the built and proved wheel; made once for each source and lowering."""
+    spec = source.resolve(spec)  # once: a branch may move while it is built
     folder = out / "environments" / key(spec, lowering, mode)
     ready = folder / "ready"
     if ready.exists():
@@ -92,7 +94,7 @@ def install(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> Path:
 
 
 def key(spec: Spec, lowering: str, mode: Mode) -> str:
-    """Changes with the source, the lowering's text, the native mode, and the running environment."""
+    """Changes with the (resolved) source, the lowering's text, the native mode, and the running environment."""
     state = source.digest(Path(spec.place)) if spec.kind == "dir" else str(spec)
     text = lowering if lowering == lowerings.AS_IS else lowerings.converter_body(lowerings.get(lowering))
     parts = [state, text, mode.value, sys.version, sys.prefix]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -16,6 +18,7 @@ from mish_guard.build import BuildError
 from mish_guard.errors import UsageError
 
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _LEFT_OUT = shutil.ignore_patterns(".git", "build", "dist", "*.egg-info", "__pycache__", ".venv*")
 
 
@@ -106,11 +109,37 @@ def run(command: Sequence[str], cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def resolve(spec: Spec) -> Spec:
+    """The source with a git branch, tag or `pull/N/head` replaced by the commit it names now; others unchanged.
+
+    Raises UsageError for a ref that the repository does not have, BuildError if it cannot be asked.
+    """
+    if spec.kind != "git" or spec.ref is None or _COMMIT.fullmatch(spec.ref):
+        return spec
+    listed = run(["git", "ls-remote", "--", spec.place])
+    commits = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
+    # An annotated tag names a tag object; what it stands for is listed under its name with ^{}.
+    for form in ("refs/tags/{}^{{}}", "refs/tags/{}", "refs/heads/{}", "refs/{}", "{}"):
+        if (name := form.format(spec.ref)) in commits:
+            return dataclasses.replace(spec, ref=commits[name])
+    msg = f"'{spec.place}' has no tag, branch or pull request '{spec.ref}'. Name one, or a commit by its 40 digits."
+    raise UsageError(msg)
+
+
 def _clone(spec: Spec, folder: Path, _: Path) -> str:
-    # Not every server hands out a commit by its name, so everything is cloned and the ref checked out.
-    run(["git", "clone", "--quiet", "--", spec.place, str(folder)])
-    run(["git", "checkout", "--quiet", "--detach", f"{spec.ref}"], cwd=folder)
-    return run(["git", "rev-parse", "HEAD"], cwd=folder).strip()
+    commit = f"{resolve(spec).ref}"
+    # All branches and tags: the release's tag is what native sources are compared with.
+    run(["git", "clone", "--quiet", "--no-checkout", "--", spec.place, str(folder)])
+    if not _has(folder, commit):
+        # The head of a pull request is on no branch.
+        run(["git", "fetch", "--quiet", "origin", commit], cwd=folder)
+    run(["git", "checkout", "--quiet", "--detach", commit], cwd=folder)
+    return commit
+
+
+def _has(folder: Path, commit: str) -> bool:
+    asked = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(asked, cwd=folder, capture_output=True, check=False).returncode == 0  # noqa: S603 - no shell
 
 
 def _copy(spec: Spec, folder: Path, _: Path) -> str:
@@ -118,7 +147,10 @@ def _copy(spec: Spec, folder: Path, _: Path) -> str:
     if not (origin / "coremltools").is_dir():
         msg = f"'{origin}' is no coremltools source tree: it has no folder coremltools."
         raise UsageError(msg)
-    shutil.copytree(origin, folder, ignore=_LEFT_OUT)
+    shutil.copytree(origin, folder, ignore=_LEFT_OUT, ignore_dangling_symlinks=True)
+    for path in (folder, *folder.rglob("*")):
+        # The copy of a tree that cannot be written is ours to write.
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
     return ""
 
 

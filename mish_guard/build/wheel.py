@@ -28,7 +28,11 @@ def pack(tree: Tree, version: str, folder: Path) -> Path:
     with (tree.folder / "setup.cfg").open("a", encoding="utf-8") as config:
         config.write(f"\n[bdist_wheel]\npython_tag = {tag.interpreter}\nplat_name = {tag.platform}\n")
     scratch = tree.folder.with_name("wheel")
-    run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(scratch), str(tree.folder)])
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(scratch)]
+    if not (tree.folder / "pyproject.toml").exists():
+        # The setuptools at hand is all that a setup.py asks for; isolation would download one for every wheel.
+        command.append("--no-build-isolation")
+    run([*command, str(tree.folder)])
     (made,) = scratch.glob("*.whl")
     if f"-{version}-" not in made.name:
         msg = f"The wheel is called {made.name}; expected version {version}. Does setup.py read version.py?"
