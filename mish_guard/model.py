@@ -207,7 +207,8 @@ class Measurement:
 class Candidate:
     """The coremltools tree under test and the lowering it was asked to use.
 
-    `source`, `commit` and `native` are known of a tree that `ci/build_coremltools.py` built.
+    `source`, `commit`, `native` and `diff` (what was patched, as a unified diff) are known of a tree that
+    `ci/build_coremltools.py` built.
     """
 
     coremltools: str
@@ -220,6 +221,7 @@ class Candidate:
     source: str | None = None
     commit: str | None = None
     native: str | None = None
+    diff: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

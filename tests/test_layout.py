@@ -28,7 +28,7 @@ LEVELS = (
     ("record",),
     ("baseline",),
     ("compare", "explain"),
-    ("status",),
+    ("status", "changes"),
     ("verdict",),
     ("matrix",),
     ("survey", "report", "crash", "build"),

@@ -17,7 +17,8 @@ from mish_guard.errors import ExitCode, GuardError
 from mish_guard.matrix import Place
 from mish_guard.matrix.bench import Bench
 from mish_guard.model import CellKey, Figures, Measurement
-from mish_guard.report import table, text
+from mish_guard.report import table
+from mish_guard.report.findings import interval_text
 
 _WORST_BINADES = 5
 
@@ -78,7 +79,7 @@ def _lines(measured: Measurement) -> Iterator[str]:
 def _figures(figures: Figures) -> Iterator[str]:
     yield f"covered      {figures.n_covered} of {figures.n_total}"
     for interval in figures.bad_intervals:
-        yield f"over ceiling {text.interval_text(interval)}, {interval.count} inputs"
+        yield f"over ceiling {interval_text(interval)}, {interval.count} inputs"
     yield f"max_abs      {figures.max_abs.value:.6g} at {figures.max_abs.at!r}"
     yield f"max_ulp      {figures.max_ulp.value:.6g} at {figures.max_ulp.at!r}"
     yield f"mean_abs     {figures.mean_abs:.6g}"
