@@ -31,7 +31,7 @@ LEVELS = (
     ("status", "changes"),
     ("verdict",),
     ("matrix",),
-    ("survey", "report", "crash", "build"),
+    ("survey", "report", "crash", "build", "github"),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -9,6 +9,7 @@ from typing import Any
 from mish_guard.fp16 import hex_bits
 from mish_guard.model import BadInterval, Role
 from mish_guard.record import SCHEMA_VERSION
+from mish_guard.report.findings import Kind, kinds
 from mish_guard.status import Status
 from mish_guard.verdict import Finding, Judgement
 
@@ -26,6 +27,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
         "controls": controls(judgement),
         "counts": dict(sorted(Counter(row.status.value for row in judgement.rows).items())),
         "findings": [_finding(finding) for finding in judgement.findings],
+        "kinds": [_kind(kind) for kind in kinds(judgement.findings)],
         "known_gaps": [
             {"cell": row.cell, "reason": row.measurement.known_gap, "intervals": _intervals(row.measurement)}
             for row in judgement.rows
@@ -50,6 +52,11 @@ def controls(judgement: Judgement) -> dict[str, Any]:
         good = sum(row.status is Status.CONTROL_OK for row in rows)
         counts[word] = {"ok": good, "of": len(rows)}
     return {**counts, "error": judgement.run.controls_error}
+
+
+def _kind(kind: Kind) -> dict[str, Any]:
+    first = kind.members[0]
+    return {"name": kind.name, "count": len(kind.members), "first": first.cell, "message": first.message}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
