@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -501,6 +502,29 @@ def test_a_build_that_fails_or_a_disk_that_is_full_keeps_nothing(
     with pytest.raises(BuildError, match=r"--build.*rror"):
         compiled()
     assert list((tmp_path / "native").iterdir()) == []
+
+
+def test_a_build_says_that_its_libraries_were_kept(release: Path, project: Path, out: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(release, tree)
+    shutil.copytree(project, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns("version.py"))
+    (tmp_path / "downloads").symlink_to(out / "downloads")
+    said: list[str] = []
+    keys = set()
+    for edit in ("", "\n# edited\n"):
+        append(tree / "coremltools" / "__init__.py", edit)
+        spec = source.parse(f"dir:{tree}")
+        keys.add(pipeline.native_key(spec, tmp_path))
+        packed, record = pipeline.build(spec, "exp", Mode.BUILD, tmp_path, said.append)
+        assert record.native == "build"
+        assert {f"coremltools/{name}" for name in LIBRARIES} <= set(zipfile.ZipFile(packed).namelist())
+    told = [line for line in said if line.startswith("native libraries")]
+    (key,) = keys
+    assert [line[: line.index(key)] for line in told] == [
+        "native libraries: build (compiled, key ",
+        "native libraries: build (cached, key ",
+    ]
+    assert [path.name for path in (tmp_path / "native").iterdir()] == [key]
 
 
 def test_libraries_that_lay_in_the_tree_are_not_packed(compiled: Compiled, project: Path, tmp_path: Path) -> None:
