@@ -11,13 +11,16 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mish_guard.build import BuildError, environment, native, patch, pin, pipeline, proof, source, wheel
+from mish_guard.build import BuildError, cache, environment, native, patch, pin, pipeline, proof, source, wheel
 from mish_guard.build.native import Host, Mode
 from mish_guard.errors import ExitCode, UnreadableFileError, UsageError
 
@@ -25,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 DOWNLOADS = ROOT / "build" / "downloads"
 PROJECT = Path(__file__).parent / "cmake_project"
 HERE = Host(system="Linux", machine="x86_64")
+LIBRARIES = {f"lib{target}.so" for target in native.TARGETS}
 
 
 def quiet(_: str) -> None:
@@ -213,6 +217,10 @@ def _head(repository: Path, name: str) -> str:
     return subprocess.run(asked, cwd=repository, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def supply(tree: source.Tree, mode: Mode, folder: Path) -> tuple[Mode, str]:
+    return native.supply(tree, mode, DOWNLOADS, folder / "native", HERE)
+
+
 def _fetched(repository: Path, folder: Path) -> source.Tree:
     return source.fetch(source.parse(f"git:{repository}@{_head(repository, 'HEAD')}"), folder, DOWNLOADS)
 
@@ -262,21 +270,21 @@ def test_libraries_are_reused_only_while_native_sources_are_those_of_the_release
     (repository / "coremltools" / "new.py").write_text("")
     _git(repository, "add", "-A")
     _git(repository, "commit", "--quiet", "-m", "python")
-    mode, reason = native.supply(_fetched(repository, tmp_path / "a"), Mode.AUTO, DOWNLOADS, HERE)
+    mode, reason = supply(_fetched(repository, tmp_path / "a"), Mode.AUTO, tmp_path)
     assert (mode, reason) == (Mode.REUSE, "no native source differs from release 9.0")
 
     append(repository / "CMakeLists.txt", "# changed\n")
     _git(repository, "commit", "--quiet", "-a", "-m", "native")
     with pytest.raises(BuildError, match=r"native sources differ from 9\.0, first CMakeLists\.txt"):
-        native.supply(_fetched(repository, tmp_path / "b"), Mode.REUSE, DOWNLOADS, HERE)
-    mode, reason = native.supply(_fetched(repository, tmp_path / "c"), Mode.AUTO, DOWNLOADS, HERE)
+        supply(_fetched(repository, tmp_path / "b"), Mode.REUSE, tmp_path)
+    mode, reason = supply(_fetched(repository, tmp_path / "c"), Mode.AUTO, tmp_path)
     assert (mode, "differ" in reason) == (Mode.BUILD, True)
 
 
 def test_native_sources_without_a_history_are_not_trusted(tmp_path: Path) -> None:
     tree = source.fetch(source.parse(f"dir:{PROJECT}"), tmp_path / "tree", DOWNLOADS)
     with pytest.raises(BuildError, match="no git history to compare"):
-        native.supply(tree, Mode.REUSE, DOWNLOADS, HERE)
+        supply(tree, Mode.REUSE, tmp_path)
 
 
 # ---- CMake ----
@@ -292,7 +300,7 @@ def project(tmp_path: Path) -> Path:
 def test_cmake_builds_the_three_targets(project: Path) -> None:
     native.build(project, HERE, os.environ)
     made = {path.name for path in native.libraries(project / "coremltools")}
-    assert made == {f"lib{target}.so" for target in native.TARGETS}
+    assert made == LIBRARIES
 
 
 def test_a_target_that_is_missing_is_an_error(project: Path) -> None:
@@ -302,7 +310,7 @@ def test_a_target_that_is_missing_is_an_error(project: Path) -> None:
 
 
 def test_code_that_does_not_compile_is_an_error(project: Path) -> None:
-    (project / "library.c").write_text("int answer(void) { return forty_two; }")
+    (project / "deps" / "library.c").write_text("int answer(void) { return forty_two; }")
     with pytest.raises(BuildError, match=r"--build.*rror"):
         native.build(project, HERE, os.environ)
 
@@ -358,15 +366,172 @@ def test_xcode_is_named_by_its_path(tmp_path: Path) -> None:
     assert native.build_environment(mac, {"PATH": "", "DEVELOPER_DIR": "/X"})["DEVELOPER_DIR"] == "/X"
 
 
+def _key(tree: Path, host: Host = HERE, **environment: str) -> str:
+    return native.cache_key(source.blobs(tree, native.SOURCES), host, {"PATH": os.environ["PATH"], **environment})
+
+
 def test_the_cache_key_follows_native_sources_only(project: Path) -> None:
-    key = native.cache_key(project, HERE)
+    key = _key(project)
     (project / "coremltools" / "new.py").write_text("x = 1")
-    assert native.cache_key(project, HERE) == key
-    (project / "deps").mkdir()
+    assert _key(project) == key
     (project / "deps" / "new.c").write_text("int x;")
-    changed = native.cache_key(project, HERE)
+    changed = _key(project)
     assert changed != key
-    assert native.cache_key(project, Host(system="Darwin", machine="arm64")) != changed
+    assert _key(project, Host(system="Darwin", machine="arm64")) != changed
+    assert _key(project, CFLAGS="-O0") != changed
+    assert _key(project, PATH="") != changed
+
+
+def test_the_key_of_a_repository_is_told_without_its_files(repository: Path, out: Path, tmp_path: Path) -> None:
+    (repository / "deps" / "link").symlink_to("library.c")
+    (repository / "cmake").mkdir()
+    (repository / "cmake" / "é.cmake").write_text("# a name that git would quote")
+    _git(repository, "add", "-A")
+    _git(repository, "commit", "--quiet", "-m", "more")
+    told = pipeline.native_key(source.parse(f"git:{repository}@9.0"), out)
+    tagged = source.fetch(source.parse(f"git:{repository}@9.0"), tmp_path / "tagged", DOWNLOADS)
+    assert told == native.cache_key(source.blobs(tagged.folder, native.SOURCES), Host.here(), os.environ)
+    latest = _fetched(repository, tmp_path / "latest").folder
+    blobs = source.blobs(latest, native.SOURCES)
+    assert blobs.keys() == {"CMakeLists.txt", "deps/library.c", "deps/link", "cmake/é.cmake"}
+    listed = source.blobs_of(
+        source.parse(f"git:{repository}@{_head(repository, 'HEAD')}"), tmp_path / "list", DOWNLOADS, native.SOURCES
+    )
+    assert listed == blobs
+
+
+def test_the_key_of_a_release_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "run", lambda *_, **__: pytest.fail("something was fetched"))
+    pinned = pin.load(ROOT / "ci" / "coremltools.yml")
+    assert pipeline.native_key(pinned.source, tmp_path) == pipeline.native_key(pinned.source, tmp_path)
+
+
+# ---- the cache of native libraries ----
+
+Compiled = Callable[[], tuple[bool, str]]
+
+
+@pytest.fixture
+def compiled(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiled:
+    """Supplies the libraries of a fresh copy of `project`; whether CMake was called, and what was said."""
+    calls: list[Path] = []
+    build = native.build
+
+    def counted(tree: Path, *others: Any) -> None:
+        calls.append(tree)
+        build(tree, *others)
+
+    monkeypatch.setattr(native, "build", counted)
+
+    def supplied() -> tuple[bool, str]:
+        calls.clear()
+        tree = source.fetch(source.parse(f"dir:{project}"), Path(tempfile.mkdtemp(dir=tmp_path)) / "t", DOWNLOADS)
+        mode, said = supply(tree, Mode.BUILD, tmp_path)
+        assert mode is Mode.BUILD
+        assert {path.name for path in native.libraries(tree.folder / "coremltools")} == LIBRARIES
+        assert (tree.folder / "coremltools" / "_deps" / "kmeans1d" / "_core.txt").exists()
+        return bool(calls), said
+
+    return supplied
+
+
+def test_an_edit_of_python_alone_does_not_call_cmake(compiled: Compiled, project: Path) -> None:
+    first, said = compiled()
+    assert (first, said.partition(",")[0]) == (True, "compiled")
+    (project / "coremltools" / "new.py").write_text("x = 1")
+    append(project / "coremltools" / "version.py", "# edited\n")
+    again, said_again = compiled()
+    assert (again, said_again) == (False, said.replace("compiled", "cached"))
+
+
+def test_an_edited_native_source_is_compiled(compiled: Compiled, project: Path) -> None:
+    compiled()
+    append(project / "deps" / "library.c", "/* edited */\n")
+    assert compiled()[0]
+    assert not compiled()[0]
+
+
+def _entry(folder: Path) -> Path:
+    (entry,) = (folder / "native").iterdir()
+    return entry
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda entry: append(entry / "coremltools" / "_deps" / "kmeans1d" / "_core.txt", "x"),
+        lambda entry: (entry / "coremltools" / "libcoremlpython.so").unlink(),
+        lambda entry: (entry / "coremltools" / "libother.so").touch(),
+        lambda entry: (entry / cache.MANIFEST).unlink(),
+        lambda entry: (entry / cache.MANIFEST).write_text("{"),
+        lambda entry: (entry / cache.MANIFEST).write_text('{"files": {}}'),
+        lambda entry: shutil.rmtree(entry / "coremltools"),
+    ],
+    ids=["edited", "gone", "added", "no manifest", "torn manifest", "empty manifest", "no files"],
+)
+def test_a_damaged_entry_is_not_used_and_replaced(
+    compiled: Compiled, tmp_path: Path, damage: Callable[[Path], Any]
+) -> None:
+    compiled()
+    intact = checksum(_entry(tmp_path) / "coremltools")
+    damage(_entry(tmp_path))
+    assert compiled()[0]
+    assert checksum(_entry(tmp_path) / "coremltools") == intact
+    assert not compiled()[0]
+
+
+def test_an_entry_under_another_key_is_not_used(compiled: Compiled, project: Path, tmp_path: Path) -> None:
+    compiled()
+    append(project / "deps" / "library.c", "/* edited */\n")
+    (tmp_path / "native" / _key_of_next_build(project)).symlink_to(_entry(tmp_path))
+    assert compiled()[0]
+
+
+def _key_of_next_build(project: Path) -> str:
+    return native.cache_key(source.blobs(project, native.SOURCES), HERE, os.environ)
+
+
+def test_a_build_that_fails_or_a_disk_that_is_full_keeps_nothing(
+    compiled: Compiled, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "copy2", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        compiled()
+    assert list((tmp_path / "native").iterdir()) == []
+    (project / "deps" / "library.c").write_text("int answer(void) { return forty_two; }")
+    with pytest.raises(BuildError, match=r"--build.*rror"):
+        compiled()
+    assert list((tmp_path / "native").iterdir()) == []
+
+
+def test_a_build_says_that_its_libraries_were_kept(release: Path, project: Path, out: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(release, tree)
+    shutil.copytree(project, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns("version.py"))
+    (tmp_path / "downloads").symlink_to(out / "downloads")
+    said: list[str] = []
+    keys = set()
+    for edit in ("", "\n# edited\n"):
+        append(tree / "coremltools" / "__init__.py", edit)
+        spec = source.parse(f"dir:{tree}")
+        keys.add(pipeline.native_key(spec, tmp_path))
+        packed, record = pipeline.build(spec, "exp", Mode.BUILD, tmp_path, said.append)
+        assert record.native == "build"
+        assert {f"coremltools/{name}" for name in LIBRARIES} <= set(zipfile.ZipFile(packed).namelist())
+    told = [line for line in said if line.startswith("native libraries")]
+    (key,) = keys
+    assert [line[: line.index(key)] for line in told] == [
+        "native libraries: build (compiled, key ",
+        "native libraries: build (cached, key ",
+    ]
+    assert [path.name for path in (tmp_path / "native").iterdir()] == [key]
+
+
+def test_libraries_that_lay_in_the_tree_are_not_packed(compiled: Compiled, project: Path, tmp_path: Path) -> None:
+    (project / "coremltools" / "libstale.so").touch()
+    compiled()
+    assert (project / "coremltools" / "libstale.so").exists()
+    assert not list((tmp_path / "native").rglob("libstale.so"))
 
 
 # ---- nothing half done ----

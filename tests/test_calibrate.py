@@ -15,7 +15,8 @@ import yaml
 from mish_guard import calibrate
 from mish_guard.calibrate import Status
 from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16, PROFILES, Profile
-from mish_guard.errors import UnreadableFileError
+from mish_guard.errors import ExitCode, UnreadableFileError
+from tests.conftest import Invoke
 
 ROOT = Path(__file__).parent.parent
 REQUIRED = "F1 F2 F3 F5 F19 F20 F30 F31 F32 F34 F35 F36 F37 F39 F43 F45 F47 F48 F49 P6 C1".split()  # noqa: SIM905
@@ -83,6 +84,27 @@ def test_evidence_that_contradicts_itself_is_refused(
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(UnreadableFileError, match=complaint):
         calibrate.load(path)
+
+
+def test_the_command_counts_what_it_reproduced(invoke: Invoke) -> None:
+    ended = invoke("calibrate")
+    facts = {each.fact.id for name in PROFILES for each in calibrate.replay(PROFILES[name]) if each.trials}
+    assert ended.code == ExitCode.PASS
+    assert ended.first_line == f"CALIBRATED: all {len(facts)} facts that can be replayed are reproduced"
+    assert len(facts) >= len(REQUIRED)
+
+
+def test_a_profile_that_no_fact_is_about_is_not_calibrated(invoke: Invoke) -> None:
+    ended = invoke("calibrate", "--profile", "ieee-fp16")
+    assert ended.code == ExitCode.INCONCLUSIVE
+    assert ended.first_line == "NOTHING REPLAYED: no fact is about ieee-fp16"
+
+
+def test_a_contradiction_is_named_and_fails(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROFILES, "ane", dataclasses.replace(ANE, log_of_zero=-1.0))
+    ended = invoke("calibrate", "--profile", "ane")
+    assert ended.code == ExitCode.FAIL
+    assert ended.first_line.startswith("CONTRADICTED: ane: F39")
 
 
 def test_the_document_is_fresh() -> None:

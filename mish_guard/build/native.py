@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-import hashlib
+import importlib.metadata
 import os
 import platform
 import shutil
@@ -16,13 +16,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mish_guard.build import BuildError
-from mish_guard.build.source import Tree, download, run
+from mish_guard import files
+from mish_guard.build import BuildError, cache
+from mish_guard.build.source import Tree, blobs, download, run
 
 TARGETS = ("coremlpython", "milstoragepython", "modelpackage")
 
 # Folders and files of a full tree whose content ends up in a native library.
 SOURCES = ("CMakeLists.txt", "cmake", "coremlpython", "deps", "milstoragepython", "mlmodel", "modelpackage")
+
+# Variables that compilers and CMake obey besides their arguments.
+_OBEYED = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "SDKROOT", "MACOSX_DEPLOYMENT_TARGET")
 
 _ELF_MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 _MACHO_CPUS = {0x01000007: "x86_64", 0x0100000C: "arm64"}
@@ -56,28 +60,41 @@ class Host:
         return cls(system=platform.system(), machine=platform.machine(), rosetta=translated)
 
 
-def supply(tree: Tree, mode: Mode, downloads: Path, host: Host) -> tuple[Mode, str]:
+def supply(tree: Tree, mode: Mode, downloads: Path, kept: Path, host: Host) -> tuple[Mode, str]:
     """Put native libraries into the tree's package; returns where they came from and why.
 
-    Raises BuildError where `reuse` is asked for and not allowed, or the build fails.
+    What is built is kept in the folder `kept` and taken from there while its key is the same. Raises BuildError where
+    `reuse` is asked for and not allowed, or the build fails.
     """
     refused = _why_not_reuse(tree)
     if mode is Mode.REUSE and refused is not None:
         msg = f"The libraries of the wheel {tree.version} cannot be reused: {refused} Use --native build on a Mac."
         raise BuildError(msg)
+    for stale in libraries(tree.folder / cache.PACKAGE):
+        # Whatever lay in the caller's tree, only what is built or taken here is packed.
+        stale.unlink()
     if mode is Mode.BUILD or refused is not None:
-        build(tree.folder, host, os.environ)
-        return Mode.BUILD, refused or "asked for"
+        return Mode.BUILD, _build_or_restore(tree.folder, host, kept) + (f"; {refused}" if refused else "")
     wheel = download(f"coremltools=={tree.version}", downloads, "--only-binary", "coremltools")
     _copy_libraries(wheel, tree.folder)
     return Mode.REUSE, f"no native source differs from release {tree.version}"
 
 
+def _build_or_restore(tree: Path, host: Host, kept: Path) -> str:
+    """Take the libraries of this key from `kept`, or build them and keep them there; says which it was."""
+    _require_cmake_files(tree)
+    key = cache_key(blobs(tree, SOURCES), host, os.environ)
+    if cache.restore(kept, key, tree):
+        return f"cached, key {key}"
+    before = cache.hashes(tree / cache.PACKAGE)
+    build(tree, host, os.environ)
+    cache.keep(kept, key, tree, before)
+    return f"compiled, key {key}"
+
+
 def build(tree: Path, host: Host, environment: Mapping[str, str]) -> None:
     """Configure and build the three libraries by name with CMake; raises BuildError with the step that failed."""
-    if not (tree / "CMakeLists.txt").exists():
-        msg = "The tree has no CMakeLists.txt: an sdist holds Python only. Use git:URL@REF to build native libraries."
-        raise BuildError(msg)
+    _require_cmake_files(tree)
     _refuse_wrong_architecture(host)
     cmake = shutil.which("cmake", path=environment.get("PATH"))
     if cmake is None:
@@ -86,21 +103,34 @@ def build(tree: Path, host: Host, environment: Mapping[str, str]) -> None:
     prepared = build_environment(host, environment)
     for command in (configure_command(cmake, tree, host, environment), build_command(cmake, tree)):
         _run_step(command, tree, prepared)
+    missing = [name for target in TARGETS if not (tree / cache.PACKAGE / (name := f"lib{target}.so")).exists()]
+    if missing:
+        msg = f"CMake ended well but left no {', '.join(missing)} in the package: see native sources' output folders."
+        raise BuildError(msg)
+
+
+def _require_cmake_files(tree: Path) -> None:
+    if not (tree / "CMakeLists.txt").exists():
+        msg = "The tree has no CMakeLists.txt: an sdist holds Python only. Use git:URL@REF to build native libraries."
+        raise BuildError(msg)
 
 
 def configure_command(cmake: str, tree: Path, host: Host, environment: Mapping[str, str]) -> list[str]:
     """CMake's first step: architecture, policy, the very Python that runs this, ccache where there is one."""
     include = sysconfig.get_path("include")
-    command = [cmake, "-S", str(tree), "-B", str(tree / "build"), "-DCMAKE_BUILD_TYPE=Release"]
-    # CMake 4 refuses the vendored projects' minimum of 3.0 without this.
-    command += ["-DCMAKE_POLICY_VERSION_MINIMUM=3.5"]
+    command = [cmake, "-S", str(tree), "-B", str(tree / "build"), *_flags(host)]
     command += [f"-DPYTHON_EXECUTABLE={sys.executable}", f"-DPython3_EXECUTABLE={sys.executable}"]
     command += [f"-DPYTHON_INCLUDE_DIR={include}", f"-DPython3_INCLUDE_DIR={include}"]
-    if host.system == "Darwin":
-        command += ["-DCMAKE_OSX_ARCHITECTURES=arm64"]
     if shutil.which("ccache", path=environment.get("PATH")):
         command += ["-DCMAKE_C_COMPILER_LAUNCHER=ccache", "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"]
     return command
+
+
+def _flags(host: Host) -> list[str]:
+    """What decides what the libraries become, wherever they are built."""
+    # CMake 4 refuses the vendored projects' minimum of 3.0 without the policy.
+    flags = ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_POLICY_VERSION_MINIMUM=3.5"]
+    return [*flags, "-DCMAKE_OSX_ARCHITECTURES=arm64"] if host.system == "Darwin" else flags
 
 
 def build_command(cmake: str, tree: Path) -> list[str]:
@@ -143,22 +173,25 @@ def architecture(library: Path) -> str:
     return "unknown"
 
 
-def cache_key(tree: Path, host: Host) -> str:
-    """The sha256 of everything a native build depends on: sources, Python, architecture, compiler, CMake."""
-    total = hashlib.sha256()
-    for path in sorted(path for name in SOURCES for path in (tree / name, *(tree / name).rglob("*")) if path.is_file()):
-        total.update(path.relative_to(tree).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    for part in (sys.version, host.system, host.machine, _version("cc"), _version("cmake"), _version("xcodebuild")):
-        total.update(part.encode() + b"\0")
-    return total.hexdigest()
+def cache_key(sources: Mapping[str, str], host: Host, environment: Mapping[str, str]) -> str:
+    """16 hex digits of everything a native build depends on.
+
+    `sources` are the native sources by path, as `source.blobs` gives them; then Python, numpy, architecture, flags,
+    compiler, CMake, Xcode and the variables that these obey.
+    """
+    path = environment.get("PATH")
+    tools = [_version(tool, path) for tool in (environment.get("CC", "cc"), "cmake", "xcodebuild")]
+    obeyed = [environment.get(name, "") for name in _OBEYED]
+    machine = [sys.version, importlib.metadata.version("numpy"), host.system, host.machine, *_flags(host)]
+    return files.sha256(files.canonical_json([dict(sources), machine, tools, obeyed]))[:16]
 
 
-def _version(tool: str) -> str:
+def _version(tool: str, path: str | None) -> str:
     """What a tool says of itself; empty if it is not there."""
-    path = shutil.which(tool)
-    if path is None:
+    found = shutil.which(tool, path=path)
+    if found is None:
         return ""
-    command = [path, "-version" if tool == "xcodebuild" else "--version"]
+    command = [found, "-version" if tool == "xcodebuild" else "--version"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - found on PATH
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def build(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> tuple[P
         made = patch.apply(tree.folder, lowering)
         changed = "patched" if made.diff else "unchanged"
         say(f"coremltools {tree.version}, {tree.commit[:19]}: converter of mish {changed}")
-        used, reason = native.supply(tree, mode, out / "downloads", Host.here())
+        used, reason = native.supply(tree, mode, out / "downloads", out / "native", Host.here())
         say(f"native libraries: {used.value} ({reason})")
         version = wheel.local_version(tree, lowering)
         record = Record(
@@ -102,10 +103,10 @@ def key(spec: Spec, lowering: str, mode: Mode) -> str:
 
 
 def native_key(spec: Spec, out: Path) -> str:
-    """The key of a cache of native builds: native sources, Python, architecture, compiler; no Python source counts."""
+    """The key under which `out`/native keeps a native build of this source; no Python source counts."""
     with tempfile.TemporaryDirectory() as scratch:
-        tree = source.fetch(spec, Path(scratch) / "tree", out / "downloads")
-        return native.cache_key(tree.folder, Host.here())
+        sources = source.blobs_of(spec, Path(scratch) / "tree", out / "downloads", native.SOURCES)
+    return native.cache_key(sources, Host.here(), os.environ)
 
 
 def _leave_record(tree: Tree, record: Record) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import hashlib
+import os
 import re
 import shutil
 import stat
@@ -19,7 +21,9 @@ from mish_guard.errors import UsageError
 
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_LEFT_OUT = shutil.ignore_patterns(".git", "build", "dist", "*.egg-info", "__pycache__", ".venv*")
+
+# What lies at the top of a working tree and is no source. Further down such a name may be a package's own.
+_LEFT_OUT = (".git", "build", "dist", "*.egg-info", ".venv*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +80,41 @@ def fetch(spec: Spec, folder: Path, downloads: Path) -> Tree:
 def digest(folder: Path) -> str:
     """The sha256 over every file of a tree that can end up in a wheel, 64 hex digits."""
     total = hashlib.sha256()
-    for path in sorted(each for each in folder.rglob("*") if each.is_file() and "__pycache__" not in each.parts):
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         relative = path.relative_to(folder)
-        if relative.parts[0] not in (".git", "build", "dist"):
+        if not _is_left_out(relative):
             total.update(f"{relative.as_posix()}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
+
+
+def blobs(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """The files of a tree that are, or lie below, one of `names`, by path: the hash that git gives their content."""
+    paths = (path for name in names for path in (folder / name, *(folder / name).rglob("*")))
+    return {path.relative_to(folder).as_posix(): _blob(path) for path in paths if path.is_symlink() or path.is_file()}
+
+
+def blobs_of(spec: Spec, folder: Path, downloads: Path, names: Sequence[str]) -> dict[str, str]:
+    """`blobs` of a source with as little as that takes; `folder` is scratch. Raises as `fetch` does.
+
+    A source archive holds none, whatever its version; a repository is asked for its listing and not for its files.
+    """
+    if spec.kind == "sdist":
+        return {}
+    if spec.kind == "dir":
+        return blobs(fetch(spec, folder, downloads).folder, names)
+    run(["git", "init", "--quiet", str(folder)])
+    commit = str(resolve(spec).ref)
+    run(["git", "remote", "add", "origin", spec.place], cwd=folder)
+    run(["git", "fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit], cwd=folder)
+    listed = run(["git", "ls-tree", "-r", "-z", "FETCH_HEAD", "--", *names], cwd=folder)
+    entries = (line.partition("\t") for line in listed.split("\0") if line)
+    return {path: about.split()[2] for about, _, path in entries}
+
+
+def _blob(path: Path) -> str:
+    content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+    # Git's own choice of hash, so that a tree on disk and a listing from a repository agree.
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def download(requirement: str, folder: Path, *options: str) -> Path:
@@ -147,11 +181,20 @@ def _copy(spec: Spec, folder: Path, _: Path) -> str:
     if not (origin / "coremltools").is_dir():
         msg = f"'{origin}' is no coremltools source tree: it has no folder coremltools."
         raise UsageError(msg)
-    shutil.copytree(origin, folder, ignore=_LEFT_OUT, ignore_dangling_symlinks=True)
+
+    def left_out(inside: str, names: list[str]) -> set[str]:
+        return {name for name in names if _is_left_out((Path(inside) / name).relative_to(origin))}
+
+    shutil.copytree(origin, folder, ignore=left_out, ignore_dangling_symlinks=True)
     for path in (folder, *folder.rglob("*")):
         # The copy of a tree that cannot be written is ours to write.
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
     return ""
+
+
+def _is_left_out(relative: Path) -> bool:
+    at_top = any(fnmatch.fnmatch(relative.parts[0], pattern) for pattern in _LEFT_OUT)
+    return at_top or "__pycache__" in relative.parts
 
 
 def _unpack(spec: Spec, folder: Path, downloads: Path) -> str:

@@ -16,26 +16,20 @@ from mish_guard.report import table
 
 
 def show(names: Sequence[str], *, as_object: bool) -> ExitCode:
-    """Replay the evidence under each profile; a contradiction is a failure."""
+    """Replay the evidence under each profile; a contradiction is a failure, and nothing replayed is no evidence."""
     facts = calibrate.load()
     outcomes = {name: calibrate.replay(profiles.get(name), facts) for name in names}
     if as_object:
         click.echo(json.dumps({name: [_document(each) for each in made] for name, made in outcomes.items()}, indent=1))
     else:
         _print(outcomes)
-    contradicted = any(each.status is Status.CONTRADICTED for made in outcomes.values() for each in made)
-    return ExitCode.FAIL if contradicted else ExitCode.PASS
+    if _having(outcomes, Status.CONTRADICTED):
+        return ExitCode.FAIL
+    return ExitCode.PASS if _having(outcomes, Status.REPRODUCED) else ExitCode.INCONCLUSIVE
 
 
 def _print(outcomes: dict[str, tuple[Outcome, ...]]) -> None:
-    contradictions = [
-        f"{name}: {each.fact.id}"
-        for name, made in outcomes.items()
-        for each in made
-        if each.status is Status.CONTRADICTED
-    ]
-    head = "every fact that can be replayed is reproduced" if not contradictions else "; ".join(contradictions)
-    click.echo(f"{'CONTRADICTED' if contradictions else 'CALIBRATED'}: {head}")
+    click.echo(_first_line(outcomes))
     for name, made in outcomes.items():
         counts = Counter(each.status.value for each in made)
         click.echo("")
@@ -47,6 +41,21 @@ def _print(outcomes: dict[str, tuple[Outcome, ...]]) -> None:
             click.echo(f"not measured by anyone: {', '.join(unknown)}")
     click.echo("")
     click.echo("Sources of every fact: docs/evidence.md")
+
+
+def _having(outcomes: dict[str, tuple[Outcome, ...]], status: Status) -> list[str]:
+    """Profile and fact of every outcome with this status."""
+    return [f"{name}: {each.fact.id}" for name, made in outcomes.items() for each in made if each.status is status]
+
+
+def _first_line(outcomes: dict[str, tuple[Outcome, ...]]) -> str:
+    contradicted, reproduced = (_having(outcomes, each) for each in (Status.CONTRADICTED, Status.REPRODUCED))
+    if contradicted:
+        return f"CONTRADICTED: {'; '.join(contradicted)}"
+    if not reproduced:
+        return f"NOTHING REPLAYED: no fact is about {', '.join(outcomes)}"
+    facts = {each.partition(": ")[2] for each in reproduced}
+    return f"CALIBRATED: all {len(facts)} facts that can be replayed are reproduced"
 
 
 def _short(detail: str) -> str:
