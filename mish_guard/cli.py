@@ -209,7 +209,7 @@ def calibrate(profiles: Sequence[str], form: str) -> int:
 @cli.command()
 @_measuring
 @_baselines
-@click.option("--reason", required=True, help="Why the baselines change; stored with them.")
+@click.option("--reason", required=True, envvar="MISH_GUARD_REASON", help="Why the baselines change; stored with them.")
 @click.option("--repeats", type=click.IntRange(min=2), default=3, show_default=True, help="Runs that must agree.")
 @click.option("--allow-fewer-cells", is_flag=True, help="Store although cells of the old baseline are gone.")
 def refresh(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mish_guard.errors import ExitCode, GuardError, UsageError
-from mish_guard.github import announce, comment, hardware, numbers, overall, words, workflow
+from mish_guard.github import announce, comment, hardware, numbers, overall, proposal, words, workflow
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,16 +32,19 @@ def _parser() -> argparse.ArgumentParser:
     announced.set_defaults(run=lambda options: announce.announce(options.folder))
     for name, run, text in (
         ("aggregate", _aggregate, "one verdict of several runs, and its exit code; NEEDS holds GitHub's needs"),
-        ("check", _check, "the same, written as a check on COMMIT of GITHUB_REPOSITORY"),
+        ("check", _check, "the same as a check on COMMIT of GITHUB_REPOSITORY; CHIPS holds the list of the Macs"),
     ):
         several = commands.add_parser(name, help=text)
         several.add_argument("--reports", type=Path, required=True, help="folder with one folder for each run")
-        several.add_argument("--expect", nargs="*", required=True, help="names of the runs there must be")
+        several.add_argument("--expect", nargs="*", default=[], help="names of the runs there must be")
         several.add_argument("--out", type=Path, help="folder for verdict.json")
         several.set_defaults(run=run)
     commented = commands.add_parser("comment", help="comment VERDICT on the pull request of GITHUB_EVENT_PATH")
     commented.add_argument("verdict", type=Path)
     commented.set_defaults(run=_comment)
+    proposed = commands.add_parser("propose", help="open a pull request with the baselines of this checkout")
+    proposed.add_argument("changes", type=Path, help="Markdown with the table of before and after")
+    proposed.set_defaults(run=lambda options: proposal.propose(os.environ, options.changes, Path.cwd()))
     requested = commands.add_parser("request", help="check what the physical Macs are asked to judge")
     requested.set_defaults(run=lambda _: hardware.request(os.environ))
     return parser
@@ -57,6 +60,8 @@ def _aggregate(options: argparse.Namespace) -> ExitCode:
 
 
 def _check(options: argparse.Namespace) -> ExitCode:
+    chips = json.loads(os.environ.get("CHIPS") or "[]")
+    options.expect += [f"{hardware.CHECK}-{chip}" for chip in chips]
     judged = _gathered(options)
     hardware.write_check(
         judged,
