@@ -233,6 +233,14 @@ def test_a_cell_that_left_the_neural_engine(cells: tuple[Measurement, ...], code
         assert next(each.signature for each in judged.findings if each.cell == CELL) is Signature.PLACEMENT
 
 
+def test_one_cell_without_evidence_is_not_green_beside_one_that_has_it() -> None:
+    second = CELL.replace("mish-k3", "mish-k1")
+    base = stored(cell(CELL), cell(second), cell(GRAFT))
+    judged = verdict.judge(run(cell(CELL), cell(second, placement=NOWHERE), cell(GRAFT), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+    assert [(each.cell, each.status) for each in judged.findings] == [(second, Status.NO_EVIDENCE)]
+
+
 def test_a_candidate_that_never_was_on_the_neural_engine_is_not_green() -> None:
     never = cell(CELL, placement=ON_CPU)
     judged = verdict.judge(run(never, cell(GRAFT), *ARMS), stored(never, cell(GRAFT)), ())
