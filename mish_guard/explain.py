@@ -37,13 +37,20 @@ class Signature(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defect:
-    """A known defect: how to recognise it and where it was found."""
+    """A known defect: how to recognise it and where it was found.
+
+    `figure` names a field of Figures that was `before` with the defect and is `after` without it; from `limit` on a
+    measurement shows it. `starts_at` is the first bad input above zero.
+    """
 
     id: str
     title: str
     signature: Signature
     cases: tuple[str, ...]
+    starts_at: float
     figure: str
+    before: float
+    after: float
     limit: float
     found: tuple[str, ...]
 
@@ -58,7 +65,10 @@ def load_defects(path: Path = DEFECTS) -> tuple[Defect, ...]:
             title=each["title"],
             signature=Signature(each["signature"]),
             cases=tuple(each["cases"]),
+            starts_at=each["starts_at"],
             figure=each["figure"],
+            before=each["before"],
+            after=each["after"],
             limit=each["limit"],
             found=tuple(each["found"]),
         )
@@ -78,6 +88,9 @@ def signature(measurement: Measurement) -> Signature:
         return Signature.SOFTPLUS_CLIFF
     if interval is None and culprit is not None and culprit.op == "softplus":
         return Signature.SOFTPLUS_CLIFF
+    if culprit is not None and culprit.op == "reduce_log_sum_exp":
+        # Its sum overflows inside; what comes out is 0.
+        return Signature.EXP_OVERFLOW
     if culprit is not None and culprit.got.lstrip("+-") in ("inf", "nan"):
         return Signature.EXP_OVERFLOW
     return Signature.PRECISION

@@ -53,6 +53,21 @@ class Inplace(nn.Module):
         return functional.mish(x.clone(), inplace=True)
 
 
+class LogSumExp(nn.Module):
+    """log-sum-exp over 32 equal channels, as the reproduction of coremltools #2690 has it: its input plus log(32)."""
+
+    CHANNELS = 32
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(1, 1, height, width) to the same shape."""
+        return torch.logsumexp(torch.cat([x] * self.CHANNELS, dim=1), dim=1, keepdim=True)
+
+
+def log_sum_exp(x: Any) -> NDArray[np.float64]:
+    """What `LogSumExp` computes, for any shape, float64."""
+    return np.asarray(np.asarray(x, dtype=np.float64) + math.log(LogSumExp.CHANNELS))
+
+
 class Sweep(nn.Module):
     """A delta convolution, the activation, and a head, as the reproduction of coremltools #2687 has them.
 
@@ -287,6 +302,7 @@ CASES: dict[str, Case] = {
     "F.mish": SweepCase(model="F.mish", activation=Functional, kernel=3),
     "handwritten": SweepCase(model="handwritten", activation=Handwritten, kernel=3),
     "nn.Softplus": SweepCase(model="softplus-k3", activation=nn.Softplus, kernel=3, want=reference.softplus),
+    "torch.logsumexp": SweepCase(model="logsumexp-k3", activation=LogSumExp, kernel=3, want=log_sum_exp),
     "rank-1": _rank((65536,)),
     "rank-2": _rank((256, 256)),
     "rank-3": _rank((16, 64, 64)),

@@ -1,6 +1,6 @@
 """mish and softplus in float64, without cancellation.
 
-Checked against mpmath at 50 digits over every finite half-precision input by tests/test_reference.py.
+Checked against mpmath at 50 digits over every finite half-precision input by tests/test_numerics.py.
 """
 
 from __future__ import annotations

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mish_guard import modules
+from mish_guard import explain, modules
 from mish_guard.convert import convert
 from mish_guard.engines.emulator import EmulatorEngine, package
-from mish_guard.model import Backend, CellKey, Culprit, Family, Figures, Frontend, Measurement
+from mish_guard.model import Backend, CellKey, Culprit, Family, Frontend, Measurement
 
 # The bare activation on every input, without a convolution in front that could hide some of them.
 _CASE = "rank-2"
@@ -53,12 +54,14 @@ def _measure(engine: EmulatorEngine, saved: Path, case: modules.Case, where: str
         backend=Backend.MLPROGRAM_FP16,
         where=where,
     )
-    return Measurement(key=key, known_gap=None, figures=figures, culprit=_culprit(engine, saved, case, figures, where))
+    measured = Measurement(key=key, known_gap=None, figures=figures)
+    return dataclasses.replace(measured, culprit=_culprit(engine, saved, case, measured))
 
 
-def _culprit(engine: EmulatorEngine, saved: Path, case: modules.Case, figures: Figures, where: str) -> Culprit | None:
-    located = case.locate(figures.bad_intervals[0].first) if figures.bad_intervals else None
+def _culprit(engine: EmulatorEngine, saved: Path, case: modules.Case, measured: Measurement) -> Culprit | None:
+    interval = explain.main_interval(measured)
+    located = None if interval is None else case.locate(interval.first)
     if located is None:
         return None
     feed, place = located
-    return engine.first_wrong(saved, case.feeds()[feed], where, place)
+    return engine.first_wrong(saved, case.feeds()[feed], measured.key.where, place)

@@ -82,19 +82,14 @@ def judge(run: Run, baselines: Mapping[str, Baseline], defects: Sequence[Defect]
 
 
 def _armed(run: Run, rows: Sequence[Row]) -> bool:
-    """Every Neural Engine of the run caught every negative control, and there is at least one of each control."""
+    """Every Neural Engine of the run had at least one control of each kind, and every control did what it must."""
     controls = [row for row in rows if row.measurement is not None and row.measurement.key.role.is_control]
-    places = {
-        row.measurement.key.where
-        for row in controls
-        if row.measurement is not None and row.measurement.key.role is Role.NEGATIVE_CONTROL
-    }
-    roles = {row.measurement.key.role for row in controls if row.measurement is not None}
+    there = {(row.measurement.key.role, row.measurement.key.where) for row in controls if row.measurement is not None}
+    wanted = {(role, where) for role in (Role.NEGATIVE_CONTROL, Role.POSITIVE_CONTROL) for where in run.neural_engines}
     return (
         run.controls_error is None
         and bool(run.neural_engines)
-        and places == set(run.neural_engines)
-        and roles == {Role.NEGATIVE_CONTROL, Role.POSITIVE_CONTROL}
+        and wanted <= there
         and all(row.status is Status.CONTROL_OK for row in controls)
     )
 

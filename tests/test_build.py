@@ -581,6 +581,58 @@ def test_a_full_disk_leaves_no_wheel(release: Path, out: Path, tmp_path: Path) -
     assert not list(tmp_path.glob(".build-*"))
 
 
+OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o "size=$1" tmpfs "$2" && ln -s "$3" "$2/downloads" || exit 99
+"$4" ci/build_coremltools.py "dir:$5" --out "$2"
+code=$?
+find "$2" -mindepth 1
+exit $code
+"""
+
+
+def _may_mount() -> bool:
+    tried = [*OWN_MOUNTS, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return shutil.which("unshare") is not None and subprocess.run(tried, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not _may_mount(), reason="a small disk needs a Linux that lets a user mount one")
+@pytest.mark.parametrize("size", ["4m", "30m"], ids=["while fetching", "while packing"])
+def test_a_small_disk_that_fills_up_leaves_nothing(size: str, release: Path, tmp_path: Path) -> None:
+    before = checksum(release)
+    arguments = (size, tmp_path, DOWNLOADS, sys.executable, release)
+    done = subprocess.run(
+        [*OWN_MOUNTS, "bash", "-c", ON_A_SMALL_DISK, "bash", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (ExitCode.BROKEN, [str(tmp_path / "downloads")])
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert checksum(release) == before
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "note: x\n  error: [Errno 28] No space left\n  ERROR: Failed building wheel\nERROR: Failed to build one\n",
+            "error: [Errno 28] No space left",
+        ),
+        (
+            "library.c:1: error: 'forty_two' undeclared\nmake[1]: *** [all] Error 2\nmake: *** [all] Error 2\n",
+            "library.c:1: error: 'forty_two' undeclared",
+        ),
+        ("something\nwent wrong\n\n", "went wrong"),
+        ("", "no reason given"),
+    ],
+    ids=["pip", "make", "plain", "silent"],
+)
+def test_the_line_that_tells_most_is_told(said: str, reason: str) -> None:
+    assert source.reason(said) == reason
+
+
 def test_an_interruption_leaves_no_wheel_and_no_scratch(release: Path, out: Path, tmp_path: Path) -> None:
     (tmp_path / "downloads").symlink_to(out / "downloads")
     command = [sys.executable, "ci/build_coremltools.py", f"dir:{release}", "--out", str(tmp_path)]

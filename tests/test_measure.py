@@ -91,6 +91,32 @@ def test_the_ceiling_is_where_it_is_said_to_be(x: float) -> None:
     assert not CEILING.within(np.array([np.nan]), want, np.abs(want)).any()
 
 
+@pytest.mark.parametrize("x", [3.5, 10.5, 1000.0])
+def test_figures_count_by_the_ceiling_at_each_reference(x: float) -> None:
+    place = int(np.flatnonzero(np.float16(x) == X)[0])
+    edge = 2.0**-8 + 2.0**-8 * WANT[place]
+    for error, count in ((edge - fp16.spacing(WANT[place]), 0), (edge + fp16.spacing(WANT[place]), 1)):
+        got = WANT.copy()
+        got[place] += error
+        assert sweep(got).n_over_ceiling == count
+
+
+def test_a_whole_models_outputs_are_measured_by_the_largest() -> None:
+    want = np.array([0.001, -8.0])
+    edge = 2.0**-8 + 2.0**-8 * 8.0
+    for error, count in ((edge * 0.99, 0), (edge * 1.01, 1)):
+        figures = measure.outputs(fp16.to_fp16(want + np.array([error, 0.0])), fp16.to_fp16(want).astype(np.float64))
+        assert (figures.n_over_ceiling, figures.n_covered, figures.n_total) == (count, 2, 2)
+
+
+def test_specials_are_part_of_the_digest() -> None:
+    digests = {
+        measure.sweep(X, fp16.to_fp16(WANT), WANT, covered=ALL, specials={"+inf": fp16.to_fp16([value])}).digest
+        for value in (0.0, -0.0, np.inf)
+    }
+    assert len(digests) == 3
+
+
 def test_a_collapse_is_over_the_ceiling_even_where_the_error_is_small() -> None:
     want = np.array([2.0**-6])
     assert CEILING.collapsed(np.array([0.0]), want, want).all()

@@ -138,6 +138,26 @@ def test_every_neural_engine_must_catch_the_negative_control() -> None:
     assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
 
 
+def test_every_neural_engine_must_pass_the_positive_control() -> None:
+    elsewhere = cell(POSITIVE.replace("@ane", "@ieee-fp16"))
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), ARMS[0], elsewhere), BASE, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+    assert judged.reason == "a control is missing at a Neural Engine"
+
+
+def test_a_cell_that_the_baseline_does_not_know_is_not_green() -> None:
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), *ARMS), stored(cell(GRAFT)), ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.LOST)
+    assert [(each.cell, each.status) for each in judged.findings] == [(CELL, Status.NEW)]
+
+
+def test_a_control_that_was_to_be_measured_and_was_not_is_lost() -> None:
+    planned = (CELL, GRAFT, NEGATIVE, POSITIVE, NEGATIVE.replace("mish-k3", "mish-k1"))
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), *ARMS, expected=planned), BASE, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.LOST)
+    assert [(each.cell, each.status) for each in judged.findings] == [(planned[-1], Status.LOST)]
+
+
 def test_a_failed_engine_loses_the_cell_and_a_failed_conversion_fails_it() -> None:
     engine = cell(CELL, figures=None, failure=Failure(stage="engine", reason="no such op"))
     convert = cell(CELL, figures=None, failure=Failure(stage="convert", reason="no such layer"))
@@ -211,6 +231,14 @@ def test_a_cell_that_left_the_neural_engine(cells: tuple[Measurement, ...], code
     assert (found[CELL], found[GRAFT]) == (status, Status.SAME)
     if status is not Status.OVER_CEILING:
         assert next(each.signature for each in judged.findings if each.cell == CELL) is Signature.PLACEMENT
+
+
+def test_one_cell_without_evidence_is_not_green_beside_one_that_has_it() -> None:
+    second = CELL.replace("mish-k3", "mish-k1")
+    base = stored(cell(CELL), cell(second), cell(GRAFT))
+    judged = verdict.judge(run(cell(CELL), cell(second, placement=NOWHERE), cell(GRAFT), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+    assert [(each.cell, each.status) for each in judged.findings] == [(second, Status.NO_EVIDENCE)]
 
 
 def test_a_candidate_that_never_was_on_the_neural_engine_is_not_green() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mish_guard import files
 from mish_guard.build import BuildError, cache
-from mish_guard.build.source import Tree, blobs, download, run
+from mish_guard.build.source import Tree, blobs, download, reason, run
 
 TARGETS = ("coremlpython", "milstoragepython", "modelpackage")
 
@@ -247,7 +247,6 @@ def _run_step(command: list[str], tree: Path, environment: Mapping[str, str]) ->
             command, cwd=tree, env=dict(environment), stdout=stream, stderr=subprocess.STDOUT, check=False
         )
     if done.returncode:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        telling = [line for line in lines if "rror" in line or "No rule" in line] or lines or ["no output"]
-        msg = f"`{' '.join(command[:4])} …` ended with status {done.returncode}: {telling[-1].strip()}"
+        said = reason(log.read_text(encoding="utf-8", errors="replace"))
+        msg = f"`{' '.join(command[:4])} …` ended with status {done.returncode}: {said}"
         raise BuildError(msg)

@@ -20,6 +20,11 @@ from mish_guard.build import BuildError
 from mish_guard.errors import UsageError
 
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+# pip and make close with a line that something failed; what failed stands above it.
+_ERROR = re.compile(r"\b(error|fatal|No rule)\b", re.IGNORECASE)
+_SUMMARY = re.compile(
+    r"Failed (to build|building)|subprocess-exited|originates from a subprocess|^\*\*\*|^make\b.* Error \d"
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # What lies at the top of a working tree and is no source. Further down such a name may be a package's own.
@@ -134,13 +139,19 @@ def download(requirement: str, folder: Path, *options: str) -> Path:
 
 
 def run(command: Sequence[str], cwd: Path | None = None) -> str:
-    """The standard output of a command; raises BuildError with its last line of complaint."""
+    """The standard output of a command; raises BuildError with the reason."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
-        msg = f"`{' '.join(command[:6])} …` ended with status {done.returncode}: {said[-1]}"
+        msg = f"`{' '.join(command[:6])} …` ended with status {done.returncode}: {reason(done.stderr or done.stdout)}"
         raise BuildError(msg)
     return done.stdout
+
+
+def reason(said: str) -> str:
+    """The line that tells most of what a failed command said: the last that names an error of its own, or the last."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if _ERROR.search(line) and not _SUMMARY.search(line)]
+    return (telling or lines or ["no reason given"])[-1]
 
 
 def resolve(spec: Spec) -> Spec:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -38,9 +37,8 @@ def pack(tree: Tree, version: str, folder: Path) -> Path:
         msg = f"The wheel is called {made.name}; expected version {version}. Does setup.py read version.py?"
         raise BuildError(msg)
     folder.mkdir(parents=True, exist_ok=True)
-    arriving = folder / f".{made.name}"
-    shutil.copyfile(made, arriving)
-    return arriving.replace(folder / made.name)
+    # The scratch folder lies on the same disk, so a wheel is there as a whole or not at all.
+    return made.replace(folder / made.name)
 
 
 def _set_version(path: Path, version: str) -> None:

@@ -73,6 +73,7 @@ def _lines(measured: Measurement) -> Iterator[str]:
         yield f"known gap    {measured.known_gap}"
     if known is not None:
         yield f"defect       {known.id}: {known.title}"
+        yield f"             {known.figure} {known.before:g} with it, {known.after:g} without, limit {known.limit:g}"
         yield from (f"             {link}" for link in known.found)
 
 
@@ -91,10 +92,10 @@ def _figures(figures: Figures) -> Iterator[str]:
 
 
 def _echo_trace(package: Path, engine: Engine, measured: Measurement, x: float | None) -> None:
-    case, figures = modules.case(measured.key.case), measured.figures
+    case, figures, interval = modules.case(measured.key.case), measured.figures, explain.main_interval(measured)
     if figures is None:
         return
-    at = x if x is not None else (figures.bad_intervals[0].first if figures.bad_intervals else figures.max_abs.at)
+    at = x if x is not None else (figures.max_abs.at if interval is None else interval.first)
     located = case.locate(at)
     feed, place = located if located is not None else (0, None)
     steps = engine.trace(package, case.feeds()[feed], measured.key.where, place)

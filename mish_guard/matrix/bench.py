@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from mish_guard import controls, limits, lowerings, modules
+from mish_guard import controls, explain, limits, lowerings, modules
 from mish_guard.engines import Engine
 from mish_guard.errors import ConversionError, GuardError
 from mish_guard.matrix import Cell
@@ -72,6 +72,7 @@ class Bench:
         figures = measured.figures
         if figures is None or limits.is_within(figures):
             return None
-        located = case.locate(figures.bad_intervals[0].first) if figures.bad_intervals else None
+        interval = explain.main_interval(measured)
+        located = None if interval is None else case.locate(interval.first)
         feed, place = located if located is not None else (0, None)
         return self._engine.first_wrong(package, case.feeds()[feed], measured.key.where, place)

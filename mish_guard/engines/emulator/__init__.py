@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard import fp16
-from mish_guard.engines import Execution
+from mish_guard.engines import Execution, placement
 from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
-from mish_guard.engines.emulator.graph import Array, Graph, Node
+from mish_guard.engines.emulator.graph import Array, Graph
+from mish_guard.engines.placement import Placed
 from mish_guard.model import Culprit, Placement, Step
-
-_STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})
 
 
 class EmulatorEngine:
@@ -74,10 +73,9 @@ def _named(graph: Graph, feed: Sequence[Any]) -> dict[str, Any]:
 
 
 def _placement(graph: Graph, arithmetic: Emulated) -> Placement:
-    ops = {node.name: _device(node, arithmetic) for node in graph.nodes}
-    activation = {_device(node, arithmetic) for node in graph.nodes if node.op not in _STRUCTURAL}
-    return Placement(activation="+".join(sorted(activation)) or "none", ops=ops)
-
-
-def _device(node: Node, arithmetic: Emulated) -> str:
-    return "ne" if arithmetic.on_neural_engine(node) else "cpu"
+    return placement.summary(
+        Placed(
+            name=node.name, op=node.op, device=placement.NEURAL_ENGINE if arithmetic.on_neural_engine(node) else "cpu"
+        )
+        for node in graph.nodes
+    )
