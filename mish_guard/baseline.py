@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def path_of(folder: Path, engine: str, where: str, device: Mapping[str, Any]) ->
 def load_for(run: Run, folder: Path) -> dict[str, Baseline]:
     """The baseline of every place the run measured, by place; a place without a file is left out."""
     places = sorted({measurement.key.where for measurement in run.measurements.values()})
-    paths = {where: path_of(folder, run.engine, where, run.device) for where in places}
+    paths = {where: path_of(folder, run.engine_at(where), where, run.device_at(where)) for where in places}
     return {where: load(path) for where, path in paths.items() if path.exists()}
 
 
@@ -62,9 +62,12 @@ def load(path: Path) -> Baseline:
 
 
 def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
-    """The cells of one place that a baseline holds: all but the controls, which judge the engine."""
+    """The cells of one place that a baseline holds: all but the controls, which judge the engine.
+
+    How long they took is left out: it is nothing to compare with.
+    """
     return {
-        key: measurement
+        key: replace(measurement, times=None)
         for key, measurement in sorted(run.measurements.items())
         if measurement.key.where == where and not measurement.key.role.is_control
     }
@@ -79,8 +82,8 @@ def text_of(run: Run, where: str, *, reason: str, repeats: int) -> str:
             "provenance": {
                 "candidate": {key: value for key, value in asdict(run.candidate).items() if key != "path"},
                 "created": now.isoformat(),
-                "device": dict(run.device),
-                "engine": run.engine,
+                "device": dict(run.device_at(where)),
+                "engine": run.engine_at(where),
                 "matrix_sha256": run.matrix_sha256,
                 "reason": reason,
                 "repeats": repeats,

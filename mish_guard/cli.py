@@ -64,15 +64,25 @@ _lowering = click.option(
     "--lowering", default="as-is", show_default=True, help="Convert mish through this lowering; as-is: the candidate's."
 )
 _profile = click.option("--profile", "profiles", multiple=True, help="Emulator profile; repeat for several. [all]")
+_place = click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    help="Place: emulator profile or compute unit; repeat for several. [all that can be used]",
+)
 _out = click.option("--out", type=_DIRECTORY, default=OUT, show_default=True, help="Folder for results.")
 _baselines = click.option("--baselines", type=_DIRECTORY, help="Folder of baselines. [those in the package]")
 _matrix = click.option("--matrix", type=_FILE, help="Matrix file. [the one in the package]")
 _format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 _measuring = _options(
     click.option(
-        "--engine", type=click.Choice(["auto", "emulator", "coreml"]), default="auto", show_default=True, help="Engine."
+        "--engine",
+        type=click.Choice(["auto", "emulator", "coreml"]),
+        default="auto",
+        show_default=True,
+        help="Engine. auto: Core ML and the emulator on a Mac, the emulator elsewhere.",
     ),
-    _profile,
+    _place,
     _lowering,
     _matrix,
     click.option("--controls", type=_DIRECTORY, help="Folder of the stored controls. [those in the package]"),
@@ -211,8 +221,7 @@ def rebuild_controls(reason: str, controls: Path | None) -> int:
 def _order(engine: str, profiles: Sequence[str], lowering: str, matrix: Path | None, controls: Path | None) -> Order:
     from mish_guard.matrix.run import Order
 
-    chosen = "emulator" if engine == "auto" else engine
-    return Order(engine=chosen, profiles=tuple(profiles), lowering=lowering, matrix=matrix, controls=controls)
+    return Order(engine=engine, profiles=tuple(profiles), lowering=lowering, matrix=matrix, controls=controls)
 
 
 def _known(names: Sequence[str]) -> tuple[str, ...]:

@@ -209,7 +209,9 @@ class SweepCase:
         covered = np.ones(len(inputs), dtype=bool)
         if self.kernel is not None:
             covered = self._joined(predictions[: len(finite)], 0)[: len(inputs)] == inputs
-        return measure.sweep(inputs, got, self.want(inputs), covered=covered, specials=self._specials(predictions[len(finite) :]))
+        return measure.sweep(
+            inputs, got, self.want(inputs), covered=covered, specials=self._specials(predictions[len(finite) :])
+        )
 
     def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
         position = int(np.flatnonzero(fp16.finite_values() == np.float16(x))[0])
@@ -306,9 +308,7 @@ class OutputCase:
 def _stability(scale: float) -> OutputCase:
     first = rungs.LADDERS["stability"][0]
     module = functools.partial(Stability, first)
-    return OutputCase(
-        model="stability", module=module, shape=_stability_shape(first), scale=scale, ladder="stability"
-    )
+    return OutputCase(model="stability", module=module, shape=_stability_shape(first), scale=scale, ladder="stability")
 
 
 def _stability_shape(rung: Rung) -> tuple[int, ...]:

@@ -98,7 +98,7 @@ def _digest(cell: Measurement) -> str | None:
 def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, str]:
     places = sorted({measurement.key.where for measurement in run.measurements.values()})
     return {
-        baseline.path_of(folder, run.engine, where, run.device): baseline.text_of(
+        baseline.path_of(folder, run.engine_at(where), where, run.device_at(where)): baseline.text_of(
             run, where, reason=reason, repeats=repeats
         )
         for where in places
@@ -129,11 +129,15 @@ def changes(before: Mapping[str, Measurement], after: Mapping[str, Measurement])
 
 
 def _moved(before: Measurement, after: Measurement | None) -> bool:
-    return after is None or _digest(before) != _digest(after)
+    return after is None or (_digest(before), before.rung) != (_digest(after), after.rung)
 
 
 def _how(before: Measurement, after: Measurement | None) -> str:
-    return "gone" if after is None else compare.change(after, before).value
+    if after is None:
+        return "gone"
+    if before.rung != after.rung:
+        return f"at {after.rung}, not {before.rung}"
+    return compare.change(after, before).value
 
 
 def _ulp(cell: Measurement | None) -> str:

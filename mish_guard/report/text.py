@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mish_guard.errors import ExitCode
+from mish_guard.explain import Signature
 from mish_guard.model import BadInterval, Measurement
-from mish_guard.report import as_json
+from mish_guard.report import as_json, routing
 from mish_guard.status import Row, Status
 from mish_guard.verdict import Finding, Judgement, Verdict
 
@@ -24,6 +25,7 @@ def lines(judgement: Judgement) -> Iterator[str]:
     yield from _facts(judgement)
     yield from _findings(judgement.findings)
     yield from _gaps(judgement.rows)
+    yield from routing.lines(judgement.run)
     yield ""
     yield next_step(judgement)
 
@@ -61,9 +63,10 @@ def interval_text(interval: BadInterval | None) -> str:
 
 def _facts(judgement: Judgement) -> Iterator[str]:
     run = judgement.run
-    evidence = as_json.evidence(judgement)
-    measured = "measured on hardware" if evidence["hardware"] else "emulated, no hardware was measured"
-    yield f"evidence   {run.engine} at {', '.join(evidence['places'])}: {measured}"
+    yield f"evidence   {as_json.evidence(judgement)['statement']}"
+    shapes = ", ".join(f"{ladder} at {rung}" for ladder, rung in routing.shapes(run).items())
+    yield from [f"shapes     {shapes}"] if shapes else []
+    yield from (f"note       {note}" for note in run.notes)
     candidate = run.candidate
     yield f"candidate  coremltools {candidate.coremltools}, lowering {candidate.lowering}"
     if candidate.commit is not None:
@@ -95,13 +98,13 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     """Findings of one kind under one heading, the most serious and most frequent kinds first."""
     if not findings:
         return
-    kinds: dict[str, list[Finding]] = {}
+    kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in sorted(findings, key=lambda each: each.cell):
-        kinds.setdefault(_kind(finding), []).append(finding)
+        kinds.setdefault((_kind(finding), _reason(finding)), []).append(finding)
     ordered = sorted(kinds.items(), key=lambda item: (*_rank(item[1][0]), -len(item[1])))
     yield ""
     yield f"findings ({len(findings)} cells, {len(kinds)} kinds)"
-    for kind, members in ordered[:_KINDS]:
+    for (kind, _), members in ordered[:_KINDS]:
         yield f"  {kind}"
         yield f"      {members[0].message}"
         yield from (f"      {finding.cell}" for finding in members[:_CELLS])
@@ -114,6 +117,11 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
 def _rank(finding: Finding) -> tuple[bool, bool]:
     """Over a ceiling before anything else, and where the inputs are known before whole models."""
     return finding.status is not Status.OVER_CEILING, finding.interval is None
+
+
+def _reason(finding: Finding) -> str:
+    """What tells findings of one kind apart: how an engine died, or hung, is not the same for all of them."""
+    return finding.message if finding.signature in (Signature.ENGINE, Signature.CONTROL) else ""
 
 
 def _kind(finding: Finding) -> str:

@@ -34,8 +34,15 @@ class EmulatorEngine:
     def places(self) -> tuple[str, ...]:
         return tuple(self._profiles)
 
+    def engines(self) -> Mapping[str, str]:
+        return {}
+
     def is_neural_engine(self, where: str) -> bool:
         return self._profiles[where].is_neural_engine
+
+    def is_hardware(self, where: str) -> bool:
+        del where
+        return False
 
     def device(self) -> Mapping[str, Any]:
         return {"kind": "emulator", "profiles": list(self._profiles)}
