@@ -251,8 +251,10 @@ def test_where_nothing_is_placed_the_report_has_the_plan(
         ("auto-m3-max", "measured by Core ML at cpu-and-ne on Apple M3 Max, macOS 26.3; emulated at ane"),
         (
             "auto-hosted-vm",
-            "measured by Core ML at cpu-and-gpu, cpu-only on Apple M1 (Virtual), macOS 15.6; emulated at "
-            "ane, ane-coarse, ane-ftz, ieee-fp16; no Neural Engine was measured",
+            (
+                "measured by Core ML at cpu-and-gpu, cpu-only on Apple M1 (Virtual), macOS 15.6; "
+                "emulated at ane, ane-coarse, ane-ftz, ieee-fp16; no Neural Engine was measured"
+            ),
         ),
         ("silent-fallback", "measured by Core ML at cpu-and-ne on Apple M4, macOS 26.4; no Neural Engine was measured"),
         (
