@@ -48,7 +48,7 @@ def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Base
     adds the cells that it does not know. So a change cannot move what it is compared with.
     """
     places = sorted({measurement.key.where for measurement in run.measurements.values()})
-    paths = {where: path_of(folder, run.engine, where, run.device) for where in places}
+    paths = {where: path_of(folder, run.engine_at(where), where, run.device_at(where)) for where in places}
     own = {where: load(path) for where, path in paths.items() if path.exists()}
     return own if base is None else _joined(load_for(run, base), own)
 
@@ -82,9 +82,12 @@ def load(path: Path) -> Baseline:
 
 
 def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
-    """The cells of one place that a baseline holds: all but the controls, which judge the engine."""
+    """The cells of one place that a baseline holds: all but the controls, which judge the engine.
+
+    How long they took is left out: it is nothing to compare with.
+    """
     return {
-        key: measurement
+        key: replace(measurement, times=None)
         for key, measurement in sorted(run.measurements.items())
         if measurement.key.where == where and not measurement.key.role.is_control
     }
@@ -99,8 +102,8 @@ def text_of(run: Run, where: str, *, reason: str, repeats: int) -> str:
             "provenance": {
                 "candidate": {key: value for key, value in asdict(run.candidate).items() if key not in _UNSTORED},
                 "created": now.isoformat(),
-                "device": dict(run.device),
-                "engine": run.engine,
+                "device": dict(run.device_at(where)),
+                "engine": run.engine_at(where),
                 "matrix_sha256": run.matrix_sha256,
                 "reason": reason,
                 "repeats": repeats,

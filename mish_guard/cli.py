@@ -67,8 +67,14 @@ _profile = click.option(
     "--profile",
     "profiles",
     multiple=True,
-    envvar="MISH_GUARD_PROFILE",
     help="Emulator profile; repeat for several. [all]",
+)
+_place = click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    envvar="MISH_GUARD_PROFILE",
+    help="Place: emulator profile or compute unit; repeat for several. [all that can be used]",
 )
 _out = click.option(
     "--out", type=_DIRECTORY, default=OUT, show_default=True, envvar="MISH_GUARD_OUT", help="Folder for results."
@@ -92,9 +98,9 @@ _measuring = _options(
         default="auto",
         show_default=True,
         envvar="MISH_GUARD_ENGINE",
-        help="Engine.",
+        help="Engine. auto: Core ML and the emulator on a Mac, the emulator elsewhere.",
     ),
-    _profile,
+    _place,
     _lowering,
     _matrix,
     click.option("--controls", type=_DIRECTORY, help="Folder of the stored controls. [those in the package]"),
@@ -267,8 +273,7 @@ def rebuild_controls(reason: str, controls: Path | None) -> int:
 def _order(engine: str, profiles: Sequence[str], lowering: str, matrix: Path | None, controls: Path | None) -> Order:
     from mish_guard.matrix.run import Order
 
-    chosen = "emulator" if engine == "auto" else engine
-    return Order(engine=chosen, profiles=tuple(profiles), lowering=lowering, matrix=matrix, controls=controls)
+    return Order(engine=engine, profiles=tuple(profiles), lowering=lowering, matrix=matrix, controls=controls)
 
 
 def _known(names: Sequence[str]) -> tuple[str, ...]:

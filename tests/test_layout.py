@@ -18,7 +18,7 @@ PACKAGE = Path(mish_guard.__file__).parent
 LEVELS = (
     ("mish_guard",),
     ("errors",),
-    ("model", "fp16", "files"),
+    ("model", "fp16", "files", "rungs"),
     ("reference", "lowerings", "limits", "device"),
     ("measure",),
     ("modules", "convert"),

@@ -55,7 +55,7 @@ def measure(order: Order, out: Path) -> Run:
     """Measure the matrix into `out`; leftovers of an older run are removed first: they must not pass for this one's."""
     for leftover in (*out.glob("*.obtained.json"), *(out / name for name in (RESULTS, REPORT, SUMMARY, DIFF))):
         leftover.unlink(missing_ok=True)
-    places = ", ".join(order.profiles) if order.profiles else "all profiles"
+    places = ", ".join(order.profiles) if order.profiles else "all places"
     click.echo(f"Measuring the matrix: engine {order.engine}, {places}, lowering {order.lowering}", err=True)
     run_matrix(order, out / RESULTS)
     return record.read_run(out / RESULTS)
@@ -71,7 +71,7 @@ def _leave_reports(judgement: Judgement, out: Path) -> None:
         return
     run = judgement.run
     for where in sorted({measurement.key.where for measurement in run.measurements.values()}):
-        name = baseline.path_of(out, run.engine, where, run.device).with_suffix(".obtained.json")
+        name = baseline.path_of(out, run.engine_at(where), where, run.device_at(where)).with_suffix(".obtained.json")
         files.write_atomically(name, baseline.text_of(run, where, reason="obtained by a gate run", repeats=1))
 
 

@@ -98,7 +98,7 @@ def _digest(cell: Measurement) -> str | None:
 def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, str]:
     places = sorted({measurement.key.where for measurement in run.measurements.values()})
     return {
-        baseline.path_of(folder, run.engine, where, run.device): baseline.text_of(
+        baseline.path_of(folder, run.engine_at(where), where, run.device_at(where)): baseline.text_of(
             run, where, reason=reason, repeats=repeats
         )
         for where in places

@@ -31,8 +31,8 @@ class Numbers:
     verdict: str
     exit_code: int
     armed: bool
-    hardware: bool
-    places: tuple[str, ...]
+    hardware: tuple[str, ...]
+    emulated: tuple[str, ...]
     coremltools: str
     lowering: str
     counts: Mapping[str, int]
@@ -68,8 +68,8 @@ def of_report(document: Any) -> Numbers:
         return from_json(
             {
                 **{name: document[name] for name in ("verdict", "exit_code", "armed", "counts")},
-                "hardware": document["evidence"]["hardware"],
-                "places": document["evidence"]["places"],
+                "hardware": document["evidence"]["hardware_places"],
+                "emulated": sorted({*document["evidence"]["places"]} - {*document["evidence"]["hardware_places"]}),
                 "coremltools": document["candidate"]["coremltools"],
                 "lowering": document["candidate"]["lowering"],
                 "defects": sorted({each["defect"] for each in document["findings"] if each["defect"] is not None}),
@@ -87,8 +87,8 @@ def from_json(document: Any) -> Numbers:
             verdict=_one_of(document["verdict"], VERDICTS),
             exit_code=_one_of(document["exit_code"], [int(code) for code in ExitCode]),
             armed=_flag(document["armed"]),
-            hardware=_flag(document["hardware"]),
-            places=_names(document["places"], _PLACE),
+            hardware=_names(document["hardware"], _PLACE),
+            emulated=_names(document["emulated"], _PLACE),
             coremltools=_name(document["coremltools"], _VERSION),
             lowering=_name(document["lowering"], _LOWERING),
             counts={_name(key, _STATUS): _count(document["counts"][key]) for key in _few(document["counts"])},

@@ -23,11 +23,12 @@ def table(overall: Overall) -> Iterator[str]:
 def _row(run: Numbers | None) -> tuple[str, ...]:
     if run is None:
         return ("no report", "", "", "")
-    measured = "Core ML" if run.hardware else "emulated, no hardware was measured"
+    measured = f"Core ML at {', '.join(run.hardware)}" if run.hardware else "no hardware was measured"
+    emulated = f"emulated at {', '.join(run.emulated)}" if run.emulated else "nothing was emulated"
     counts = ", ".join(f"{number} {status}" for status, number in sorted(run.counts.items(), key=lambda item: -item[1]))
     return (
         run.headline,
-        f"{measured}: {', '.join(run.places)}",
+        f"{measured}; {emulated}",
         f"coremltools {run.coremltools}, lowering {run.lowering}",
         counts,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mish_guard.explain import Signature
 from mish_guard.model import BadInterval
 from mish_guard.status import Status
 from mish_guard.verdict import Finding
@@ -20,11 +21,11 @@ class Kind:
 
 def kinds(findings: Sequence[Finding]) -> tuple[Kind, ...]:
     """Findings of one kind under one heading, the most serious and most frequent kinds first."""
-    grouped: dict[str, list[Finding]] = {}
+    grouped: dict[tuple[str, str], list[Finding]] = {}
     for finding in sorted(findings, key=lambda each: each.cell):
-        grouped.setdefault(_name(finding), []).append(finding)
+        grouped.setdefault((_name(finding), _reason(finding)), []).append(finding)
     ordered = sorted(grouped.items(), key=lambda item: (*rank(item[1][0]), -len(item[1])))
-    return tuple(Kind(name=name, members=tuple(members)) for name, members in ordered)
+    return tuple(Kind(name=name, members=tuple(members)) for (name, _), members in ordered)
 
 
 def rank(finding: Finding) -> tuple[bool, bool]:
@@ -35,6 +36,11 @@ def rank(finding: Finding) -> tuple[bool, bool]:
 def interval_text(interval: BadInterval | None) -> str:
     """An interval as mathematicians write it."""
     return "" if interval is None else f"[{interval.first!r}, {interval.last!r}]"
+
+
+def _reason(finding: Finding) -> str:
+    """What tells findings of one kind apart: how an engine died, or hung, is not the same for all of them."""
+    return finding.message if finding.signature in (Signature.ENGINE, Signature.CONTROL) else ""
 
 
 def _name(finding: Finding) -> str:

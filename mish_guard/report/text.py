@@ -9,7 +9,7 @@ from pathlib import Path
 from mish_guard.changes import Changes
 from mish_guard.errors import ExitCode
 from mish_guard.model import Measurement
-from mish_guard.report import as_json, table
+from mish_guard.report import as_json, routing, table
 from mish_guard.report.findings import interval_text, kinds, rank
 from mish_guard.status import Row, Status
 from mish_guard.verdict import Finding, Judgement, Verdict
@@ -25,6 +25,7 @@ def lines(judgement: Judgement) -> Iterator[str]:
     yield from facts(judgement)
     yield from _findings(judgement.findings)
     yield from _gaps(judgement.rows)
+    yield from routing.lines(judgement.run)
     yield ""
     yield next_step(judgement)
 
@@ -64,9 +65,10 @@ def next_step(judgement: Judgement, call: str | None = None) -> str:
 def facts(judgement: Judgement) -> Iterator[str]:
     """What the verdict rests on, a line each, the first word of a line naming it."""
     run = judgement.run
-    evidence = as_json.evidence(judgement)
-    measured = "measured on hardware" if evidence["hardware"] else "emulated, no hardware was measured"
-    yield f"evidence   {run.engine} at {', '.join(evidence['places'])}: {measured}"
+    yield f"evidence   {as_json.evidence(judgement)['statement']}"
+    shapes = ", ".join(f"{ladder} at {rung}" for ladder, rung in routing.shapes(run).items())
+    yield from [f"shapes     {shapes}"] if shapes else []
+    yield from (f"note       {note}" for note in run.notes)
     candidate = run.candidate
     yield f"candidate  coremltools {candidate.coremltools}, lowering {candidate.lowering}"
     if candidate.commit is not None:

@@ -1,4 +1,4 @@
-"""Repositories below one folder, and runs of their workflows under act in host mode with stand-ins for other actions."""
+"""Repositories below one folder, and their workflows run by act in host mode with stand-ins for others' actions."""
 
 from __future__ import annotations
 

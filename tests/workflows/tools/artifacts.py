@@ -1,4 +1,4 @@
-"""Artifacts as folders below STAND_IN_ARTIFACTS: an upload of nothing, and a download of nothing, fail as GitHub's do."""
+"""Artifacts as folders below STAND_IN_ARTIFACTS. Uploading nothing, and fetching nothing, fail as on GitHub."""
 
 import fnmatch
 import os
@@ -34,4 +34,7 @@ def download(name: str, pattern: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    {"upload": upload, "download": download}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "upload":
+        upload(*sys.argv[2:])
+    else:
+        download(*sys.argv[2:])
