@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ ROOT = HERE.parent.parent
 NAME = "mish-guard/mish-guard"
 
 _RUNNERS = ("ubuntu-24.04", "macos-26", "macos-15", "self-hosted")
-_USES = re.compile(r"uses: ([\w-]+/[\w-]+)(?:/[\w/-]+)?@([0-9a-f]{40})")
+_USES = re.compile(r"uses: ([\w-]+/[\w-]+)(?:/[\w./-]+)?@([0-9a-f]{40})")
 _SECONDS = 600
 
 
@@ -36,11 +37,29 @@ class Ran:
     def log(self) -> str:
         return "\n".join(str(each.get("msg", "")) for each in self.events)
 
+    def summary(self, job: str) -> str:
+        """What the steps of a job wrote for its page, in order."""
+        return "".join(each["content"] for each in self._told(job) if each["command"] == "summary")
+
+    def annotations(self, job: str) -> list[tuple[str, str]]:
+        """Level and text, with the title before it, of every annotation of a job."""
+        levels = ("error", "warning", "notice")
+        told = [each for each in self._told(job) if each["command"] in levels]
+        return [(each["command"], f"{each['kvPairs'].get('title', '')}: {each['arg']}") for each in told]
+
+    def _told(self, job: str) -> list[Mapping[str, Any]]:
+        """The commands of a job's steps; act says them again for the composite action that holds the step."""
+        told = [
+            each for each in self.events if each.get("command") and str(each["job"]).partition("/")[2].strip() == job
+        ]
+        inner = {tuple(each["stepID"][:-1]) for each in told if len(each["stepID"]) > 1}
+        return [each for each in told if tuple(each["stepID"]) not in inner]
+
     @property
     def jobs(self) -> dict[str, str]:
         """The result of each job by its name with the matrix."""
         ended = [each for each in self.events if "jobResult" in each]
-        return {str(each["job"]).partition("/")[2]: str(each["jobResult"]) for each in ended}
+        return {_job(each): str(each["jobResult"]) for each in ended}
 
     def artifact(self, name: str) -> Path:
         return self.folder / "artifacts" / name
@@ -50,6 +69,11 @@ class Ran:
         """What stand-ins were asked for, in order."""
         path = self.folder / "log"
         return path.read_text().splitlines() if path.exists() else []
+
+
+def _job(event: Mapping[str, Any]) -> str:
+    """The name of a job with its matrix; act puts the file before it."""
+    return str(event["job"]).partition("/")[2].strip()
 
 
 @dataclass(frozen=True)
@@ -91,24 +115,25 @@ class Hub:
         payload: Mapping[str, Any],
         *arguments: str,
         commit: str,
+        repository: str = NAME,
+        answers: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Ran:
-        """Run a workflow of mish-guard as it is at a commit, for an event."""
-        import time
-
+        """Run a workflow of a repository as it is at a commit, for an event."""
         number = len(list(self.folder.glob("run-*")))
         folder = self.folder / f"run-{number}"
         checkout = folder / "checkout"
         folder.mkdir()
-        git(self.folder, "clone", "-q", str(self.repository(NAME)), str(checkout))
+        git(self.folder, "clone", "-q", str(self.repository(repository)), str(checkout))
         git(checkout, "checkout", "-q", "--detach", commit)
-        git(checkout, "remote", "set-url", "origin", f"https://github.com/{NAME}.git")
-        (folder / "event.json").write_text(json.dumps({**_repository(), **payload}))
+        git(checkout, "remote", "set-url", "origin", f"https://github.com/{repository}.git")
+        (folder / "github.json").write_text(json.dumps(answers or {}))
+        (folder / "event.json").write_text(json.dumps({**_repository(repository), **payload}))
         command = [str(Path(sysconfig.get_path("scripts")) / "act"), event, "-W", f".github/workflows/{workflow}.yml"]
         command += ["-C", str(checkout), "-e", str(folder / "event.json"), "--json", "--no-skip-checkout"]
         command += ["--action-offline-mode", "--no-cache-server", "--actor", "somebody"]
         command += [part for runner in _RUNNERS for part in ("-P", f"{runner}=-self-hosted")]
-        command += [part for pin in _stand_ins(checkout) for part in ("--local-repository", pin)]
+        command += [part for pin in self._stand_ins(checkout) for part in ("--local-repository", pin)]
         started = time.monotonic()
         done = subprocess.run(
             [*command, *arguments],
@@ -122,6 +147,13 @@ class Hub:
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         return Ran(done.returncode, events, folder, time.monotonic() - started)
 
+    def _stand_ins(self, checkout: Path) -> list[str]:
+        """Every action that the files of a checkout, and mish-guard's own, name: `OWNER/NAME@COMMIT=FOLDER`."""
+        files = [*(checkout / ".github").rglob("*.yml"), *(self.repository(NAME) / ".github").rglob("*.yml")]
+        pins = sorted({pin for path in files for pin in _USES.findall(path.read_text())})
+        folders = {NAME: self.repository(NAME)}
+        return [f"{name}@{sha}={folders.get(name, HERE / 'stand_ins' / name.partition('/')[2])}" for name, sha in pins]
+
     def _environment(self, folder: Path) -> dict[str, str]:
         tools = HERE / "tools"
         return {
@@ -129,6 +161,7 @@ class Hub:
             "XDG_CACHE_HOME": str(folder / "cache"),
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
             "PYTHON": getattr(sys, "_base_executable", sys.executable),
+            "STAND_IN_GITHUB": str(folder / "github.json"),
             "STAND_IN_ARTIFACTS": str(folder / "artifacts"),
             "STAND_IN_DOWNLOADS": str(ROOT / "build" / "downloads"),
             "STAND_IN_LOG": str(folder / "log"),
@@ -156,16 +189,9 @@ def commit(folder: Path, message: str) -> str:
     return git(folder, "rev-parse", "HEAD").strip()
 
 
-def _repository() -> dict[str, Any]:
-    owner, _, name = NAME.partition("/")
+def _repository(full_name: str) -> dict[str, Any]:
+    owner, _, name = full_name.partition("/")
     return {
-        "repository": {"full_name": NAME, "name": name, "owner": {"login": owner}, "default_branch": "main"},
+        "repository": {"full_name": full_name, "name": name, "owner": {"login": owner}, "default_branch": "main"},
         "sender": {"login": "somebody"},
     }
-
-
-def _stand_ins(checkout: Path) -> list[str]:
-    """Every action of others that a workflow or action names, as `OWNER/NAME@COMMIT=FOLDER`."""
-    text = "\n".join(path.read_text() for path in (checkout / ".github").rglob("*.yml"))
-    pins = sorted(set(_USES.findall(text)))
-    return [f"{name}@{sha}={HERE / 'stand_ins' / name.partition('/')[2]}" for name, sha in pins]
