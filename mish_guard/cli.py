@@ -247,7 +247,7 @@ def diff_baselines(before: Path, after: Path, form: str) -> int:
 
 
 @cli.command()
-@_profile
+@_place
 @_format
 def doctor(profiles: Sequence[str], form: str) -> int:
     """Examine the machine: what Core ML can do here, and what to repair.

@@ -150,7 +150,7 @@ def torch_combination(packages: Mapping[str, str | None]) -> Check:
         missing = "torch" if torch is None else "coremltools"
         return _failed(name, f"{missing} is not installed", f"Install {missing}.")
     detail = f"torch {torch}, coremltools {coremltools}"
-    newest = TESTED_TORCH.get(".".join(coremltools.split(".")[:2]))
+    newest = TESTED_TORCH.get(".".join(coremltools.partition("+")[0].split(".")[:2]))
     if newest is None:
         return _warned(name, f"{detail}: not known to this program", "Watch for failed conversions.")
     if _minor(torch) > newest:

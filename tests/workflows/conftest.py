@@ -1,16 +1,25 @@
-"""One hub for all stories: mish-guard as it stands here, a fork of coremltools, and Apple's."""
+"""One hub for all stories: mish-guard as it stands here, a fork of coremltools, and Apple's.
+
+Its matrix is small, with baselines for it, so that a story takes seconds: what is tested here is how the parts are
+joined, the whole matrix is measured by other tests.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from mish_guard.build import patch, source
+from tests import virtual_mac
+from tests.conftest import SMALL_MATRIX
 from tests.workflows.hub import HERE, NAME, ROOT, Hub, commit, git
 
 FORK, APPLE = "somebody/coremltools", "apple/coremltools"
@@ -28,11 +37,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
-    """mish-guard's repository with what lies in this checkout, committed or not."""
+    """mish-guard's repository with what lies in this checkout, committed or not, and a small matrix."""
     made = Hub(tmp_path_factory.mktemp("hub"))
     DOWNLOADS.mkdir(parents=True, exist_ok=True)
     made.create(NAME, ROOT)
+    tree = made.repository(NAME)
+    (tree / "mish_guard" / "matrix" / "matrix.yml").write_text(SMALL_MATRIX)
+    shutil.rmtree(tree / "mish_guard" / "data" / "baselines")
+    _refresh(tree, made.folder)
+    _refresh(tree, made.folder, "--engine=coreml", "--profile=cpu-only", environment=mac("hosted-vm", made.folder))
+    commit(tree, "small matrix")
     return made
+
+
+def _refresh(tree: Path, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    """Baselines of the small matrix through the pinned lowering."""
+    package = tree / "mish_guard"
+    command = [sys.executable, "-m", "mish_guard", "refresh", "--reason=tests", "--lowering=exp", "--repeats=2"]
+    command += [f"--matrix={package / 'matrix' / 'matrix.yml'}", f"--baselines={package / 'data' / 'baselines'}"]
+    subprocess.run(
+        [*command, f"--out={folder / 'out'}", *options],
+        env={**os.environ, **(environment or {})}, check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def mac(scenario: str, folder: Path) -> dict[str, str]:
+    """The variables of a virtual Mac, with the stand-ins first on PATH."""
+    commands = folder / f"commands-{scenario}"
+    commands.mkdir(exist_ok=True)
+    made = virtual_mac.environment(virtual_mac.SCENARIOS / f"{scenario}.yml", commands)
+    return {**made, "PATH": f"{HERE / 'tools'}{os.pathsep}{made['PATH']}"}
 
 
 @pytest.fixture(scope="session")

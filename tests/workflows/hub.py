@@ -49,9 +49,7 @@ class Ran:
 
     def _told(self, job: str) -> list[Mapping[str, Any]]:
         """The commands of a job's steps; act says them again for the composite action that holds the step."""
-        told = [
-            each for each in self.events if each.get("command") and str(each["job"]).partition("/")[2].strip() == job
-        ]
+        told = [each for each in self.events if each.get("command") and _job(each) == job]
         inner = {tuple(each["stepID"][:-1]) for each in told if len(each["stepID"]) > 1}
         return [each for each in told if tuple(each["stepID"]) not in inner]
 
@@ -72,8 +70,9 @@ class Ran:
 
 
 def _job(event: Mapping[str, Any]) -> str:
-    """The name of a job with its matrix; act puts the file before it."""
-    return str(event["job"]).partition("/")[2].strip()
+    """The name of a job; act puts the file before it, and a number behind those of a matrix."""
+    name = str(event["job"]).partition("/")[2].strip()
+    return re.sub(r"-\d+$", "", name) if event.get("matrix") else name
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,7 @@ class Hub:
         command = [str(Path(sysconfig.get_path("scripts")) / "act"), event, "-W", f".github/workflows/{workflow}.yml"]
         command += ["-C", str(checkout), "-e", str(folder / "event.json"), "--json", "--no-skip-checkout"]
         command += ["--action-offline-mode", "--no-cache-server", "--actor", "somebody"]
+        command += ["--secret", "GITHUB_TOKEN=stand-in"]
         command += [part for runner in _RUNNERS for part in ("-P", f"{runner}=-self-hosted")]
         command += [part for pin in self._stand_ins(checkout) for part in ("--local-repository", pin)]
         started = time.monotonic()
@@ -160,7 +160,10 @@ class Hub:
             "HOME": str(folder),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-            "PYTHON": getattr(sys, "_base_executable", sys.executable),
+            # An environment that is made anew borrows its packages; pip asks no index that is not there.
+            "PYTHON": str(tools / "python"),
+            "STAND_IN_PYTHON": getattr(sys, "_base_executable", sys.executable),
+            "PIP_RETRIES": "0",
             "STAND_IN_GITHUB": str(folder / "github.json"),
             "STAND_IN_ARTIFACTS": str(folder / "artifacts"),
             "STAND_IN_DOWNLOADS": str(ROOT / "build" / "downloads"),

@@ -1,4 +1,7 @@
-"""Python imports this at start when it is on PYTHONPATH: the process wakes up on a virtual Mac."""
+"""Python imports this at start when it is on PYTHONPATH: the process wakes up on a virtual Mac.
+
+Building is done by the machine that is there: its libraries have to load here.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,18 @@ import os
 import sys
 from pathlib import Path
 
-if os.environ.get("MISH_GUARD_VIRTUAL_MAC"):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+_BUILDING = ("build_coremltools", "mish_guard.build", "pip", "setup.py")
+
+
+def _builds() -> bool:
+    return any(part in argument for argument in sys.orig_argv for part in _BUILDING)
+
+
+if os.environ.get("MISH_GUARD_VIRTUAL_MAC") and not _builds():
+    root = str(Path(__file__).resolve().parents[3])
+    sys.path.insert(0, root)
     from tests.virtual_mac import install
 
+    # The mish_guard under test may be another one than that beside these tests.
+    sys.path.remove(root)
     install.install(Path(os.environ["MISH_GUARD_VIRTUAL_MAC"]))

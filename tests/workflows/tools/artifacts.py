@@ -1,6 +1,7 @@
 """Artifacts as folders below STAND_IN_ARTIFACTS. Uploading nothing, and fetching nothing, fail as on GitHub."""
 
 import fnmatch
+import glob
 import os
 import shutil
 import sys
@@ -11,7 +12,8 @@ STORE = Path(os.environ["STAND_IN_ARTIFACTS"])
 
 def upload(name: str, paths: str) -> None:
     """Several paths keep their place below the workspace, one loses it."""
-    given = [Path(line.strip()) for line in paths.splitlines() if line.strip()]
+    lines = [line.strip() for line in paths.splitlines() if line.strip()]
+    given = [Path(found) for line in lines for found in (sorted(glob.glob(line)) or [line])]
     target = STORE / name
     for path in given:
         if not path.exists():

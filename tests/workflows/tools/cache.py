@@ -1,7 +1,8 @@
 """A cache that holds one thing: an environment whose packages are those of the environment that runs the tests.
 
 `restore` makes .venv of a checkout in a moment: its packages lie elsewhere, its mish_guard is the checkout's. Restoring
-anything else misses. Every use is written to STAND_IN_LOG.
+anything else misses. `venv` makes the same in the place of `python -m venv`. What a workflow asks of the cache is
+written to STAND_IN_LOG.
 """
 
 import os
@@ -15,17 +16,22 @@ def restore(folder: str, key: str) -> None:
     root = Path(folder).parent
     hit = Path(folder).name == ".venv"
     if hit:
-        venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
-        packages = next(Path(folder).glob("lib/python*/site-packages"))
-        # The checkout stands before the tree that an editable install of the tests' environment names.
-        (packages / "a.pth").write_text(f"{root}\n")
-        base = os.environ["STAND_IN_PACKAGES"]
-        (packages / "b.pth").write_text(f"import site; site.addsitedir({base!r})\n")
+        borrow(folder)
         (Path(folder) / "ready").write_text(_ready(root))
-        (root / "build").mkdir(exist_ok=True)
-        (root / "build" / "downloads").symlink_to(os.environ["STAND_IN_DOWNLOADS"])
     _log("restore", key, hit)
     print(f"cache-hit={'true' if hit else ''}")
+
+
+def borrow(folder: str) -> None:
+    root = Path(folder).resolve().parent
+    venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
+    packages = next(Path(folder).glob("lib/python*/site-packages"))
+    # The checkout stands before the tree that an editable install of the tests' environment names.
+    (packages / "a.pth").write_text(f"{root}\n")
+    base = os.environ["STAND_IN_PACKAGES"]
+    (packages / "b.pth").write_text(f"import site; site.addsitedir({base!r})\n")
+    (root / "build").mkdir(exist_ok=True)
+    (root / "build" / "downloads").symlink_to(os.environ["STAND_IN_DOWNLOADS"])
 
 
 def save(folder: str, key: str) -> None:
@@ -46,4 +52,10 @@ def _log(what: str, key: str, hit: bool) -> None:
 
 
 if __name__ == "__main__":
-    {"restore": restore, "save": save}[sys.argv[1]](*sys.argv[2:])
+    command, *given = sys.argv[1:]
+    if command == "restore":
+        restore(*given)
+    elif command == "save":
+        save(*given)
+    else:
+        borrow(*given)

@@ -1,0 +1,142 @@
+"""`comment.yml`: one comment, from a run that can be anybody's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mish_guard.errors import UnreadableFileError
+from mish_guard.github import comment, overall
+from tests.workflows.hub import NAME, Hub, Ran, git
+
+HEAD = "c" * 40
+PULLS = f"repos/{NAME}/pulls?state=open&head=stranger:patch-1&per_page=100"
+COMMENTS = f"repos/{NAME}/issues/7/comments?per_page=100"
+VERDICT: dict[str, Any] = {
+    "jobs": {"emulated": "failure"},
+    "runs": {
+        "mish-gate-emulated": {
+            "verdict": "FAIL",
+            "exit_code": 10,
+            "armed": True,
+            "hardware": [],
+            "emulated": ["ane"],
+            "coremltools": "9.0+mish.as.is.g1234567",
+            "lowering": "as-is",
+            "counts": {"over ceiling": 66, "same": 100},
+            "defects": ["MISH-SOFTPLUS-CLIFF"],
+        }
+    },
+}
+
+
+@pytest.fixture
+def end(hub: Hub) -> Any:
+    """The end of a fork's gate run that left a verdict, with what GitHub knows of pull requests and comments."""
+
+    def run(verdict: object, *, comments: tuple[Any, ...] = (), head: str = HEAD, path: str = comment.WORKFLOW) -> Ran:
+        main = git(hub.repository(NAME), "rev-parse", "main").strip()
+        number = len(list(hub.folder.glob("run-*")))
+        artifact = hub.folder / f"artifacts-{number}" / "verdict"
+        artifact.mkdir(parents=True)
+        (artifact / "verdict.json").write_text(verdict if isinstance(verdict, str) else json.dumps(verdict))
+        request = {"number": 7, "head": {"sha": head, "repo": {"id": 5}}}
+        return hub.run(
+            "comment",
+            "workflow_run",
+            {"action": "completed", "workflow_run": _run(path)},
+            commit=main,
+            answers={PULLS: [request], COMMENTS: list(comments)},
+            environment={"STAND_IN_ARTIFACTS": str(artifact.parent)},
+        )
+
+    return run
+
+
+def _run(path: str) -> dict[str, Any]:
+    owner = {"login": "stranger"}
+    return {
+        "id": 1,
+        "path": path,
+        "event": "pull_request",
+        "conclusion": "failure",
+        "head_sha": HEAD,
+        "head_branch": "patch-1",
+        "head_repository": {"id": 5, "full_name": "stranger/mish-guard", "owner": owner},
+        "html_url": "https://github.com/mish-guard/mish-guard/actions/runs/1",
+    }
+
+
+def sent(ran: Ran) -> list[Any]:
+    return [json.loads(call.removeprefix("gh ")) for call in ran.calls if call.startswith("gh ")]
+
+
+def _ours(body: str) -> dict[str, Any]:
+    return {"id": 11, "user": {"login": "github-actions[bot]"}, "body": body}
+
+
+def test_the_verdict_is_commented_once(end: Any) -> None:
+    ran = end(VERDICT)
+    assert ran.jobs == {"comment": "success"}
+    (call,) = sent(ran)
+    assert (call["method"], call["path"]) == ("POST", f"repos/{NAME}/issues/7/comments")
+    body = call["body"]["body"]
+    assert "## FAIL: reintroduces MISH-SOFTPLUS-CLIFF\n" in body
+    assert "| mish-gate-emulated | FAIL (armed): reintroduces MISH-SOFTPLUS-CLIFF | no hardware was measured" in body
+    assert f"Since commit {HEAD[:12]}" in body
+
+
+def test_the_comment_is_edited_only_when_the_figures_change(end: Any) -> None:
+    old = comment.render(overall.from_json(VERDICT), commit="d" * 40, url="https://example.org")
+    assert sent(end(VERDICT, comments=(_ours(old),))) == []
+    changed = json.loads(json.dumps(VERDICT))
+    changed["runs"]["mish-gate-emulated"]["counts"]["same"] = 99
+    (call,) = sent(end(changed, comments=(_ours(old),)))
+    assert (call["method"], call["path"]) == ("PATCH", f"repos/{NAME}/issues/comments/11")
+
+
+def test_a_comment_of_somebody_else_is_left_alone(end: Any) -> None:
+    theirs = {"id": 12, "user": {"login": "stranger"}, "body": "<!-- mish-guard 0 -->"}
+    (call,) = sent(end(VERDICT, comments=(theirs,)))
+    assert call["method"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        "",
+        "[" * 100_000,
+        {**VERDICT, "runs": {"@everybody": None}},
+        {**VERDICT, "jobs": {"emulated": "<img src=x>"}},
+        {"jobs": {}, "runs": {"a": {**VERDICT["runs"]["mish-gate-emulated"], "defects": ["[x](http://x)"]}}},
+        {"jobs": {}, "runs": {"a": {**VERDICT["runs"]["mish-gate-emulated"], "coremltools": "9.0 @all"}}},
+        {"jobs": {}, "runs": {"a": {**VERDICT["runs"]["mish-gate-emulated"], "counts": {"same": "many"}}}},
+        {"jobs": {}, "runs": {"a": {**VERDICT["runs"]["mish-gate-emulated"], "verdict": "PASS"}}},
+    ],
+    ids=["empty", "deep", "name", "result", "defect", "version", "count", "contradiction"],
+)
+def test_whatever_is_no_verdict_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: object
+) -> None:
+    """In process: act is not needed to see that the file is refused before anything is asked or sent."""
+    path = tmp_path / "verdict.json"
+    path.write_text(verdict if isinstance(verdict, str) else json.dumps(verdict))
+    monkeypatch.setattr("mish_guard.github.comment._pull_request", lambda *_: 7)
+    monkeypatch.setattr("mish_guard.github.api.send", lambda *_: pytest.fail("something was sent"))
+    monkeypatch.setattr("mish_guard.github.api.get_all", lambda *_: pytest.fail("something was asked"))
+    event = {"repository": {"full_name": NAME}, "workflow_run": _run(comment.WORKFLOW)}
+    with pytest.raises(UnreadableFileError):
+        comment.comment(event, path)
+
+
+def test_a_commit_that_is_no_longer_the_head_is_not_commented(end: Any) -> None:
+    ran = end(VERDICT, head="e" * 40)
+    assert (ran.jobs, sent(ran)) == ({"comment": "success"}, [])
+
+
+def test_another_workflow_of_the_same_name_is_refused(end: Any) -> None:
+    ran = end(VERDICT, path=".github/workflows/mine.yml")
+    assert (ran.jobs, sent(ran)) == ({"comment": "failure"}, [])
