@@ -119,6 +119,36 @@ def test_a_baseline_of_other_formulas_is_not_comparable() -> None:
     assert {each.status for each in judged.findings} == {Status.NOT_COMPARABLE}
 
 
+@pytest.mark.parametrize(("got", "stored_rung"), [("8x8x32", "128x128x1"), ("8x8x32", None), (None, "8x8x32")])
+def test_a_baseline_of_another_shape_is_not_comparable(got: str | None, stored_rung: str | None) -> None:
+    base = stored(cell(CELL, rung=stored_rung), cell(GRAFT))
+    judged = verdict.judge(run(cell(CELL, rung=got), cell(GRAFT), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.LOST)
+    (finding,) = judged.findings
+    assert (finding.cell, finding.status, finding.signature) == (CELL, Status.NOT_COMPARABLE, Signature.COVERAGE)
+    assert finding.message.startswith(f"measured at {got or 'the one shape'}, the baseline at ")
+
+
+def test_no_shape_excuses_a_broken_ceiling() -> None:
+    base = stored(cell(CELL, rung="128x128x1"), cell(GRAFT))
+    judged = verdict.judge(run(cell(CELL, cliff(), rung="8x8x32"), cell(GRAFT), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.FAIL, ExitCode.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("cells", "engine", "measured"),
+    [
+        ((cell(CELL), *ARMS), "coreml", ["ane"]),
+        ((cell(CELL), *ARMS), "emulator", []),
+        ((cell(CELL), cell(NEGATIVE), cell(POSITIVE)), "coreml", []),
+        ((cell(CELL, placement=Placement(activation="cpu", ops={})), *ARMS), "coreml", []),
+    ],
+    ids=["seen and used", "emulated", "not seen", "not used"],
+)
+def test_a_neural_engine_was_measured_only_if(cells: tuple[Measurement, ...], engine: str, measured: list[str]) -> None:
+    assert verdict.measured_neural_engines(run(*cells, engine=engine)) == measured
+
+
 def test_a_control_that_changed_on_disk_is_broken() -> None:
     judged = verdict.judge(run(cell(CELL), cell(GRAFT), *ARMS, controls_error="one file differs"), BASE, ())
     assert (judged.verdict, judged.exit_code, judged.armed) == (Verdict.BROKEN, ExitCode.BROKEN, False)
