@@ -12,6 +12,7 @@ from mish_guard.baseline import Baseline
 from mish_guard.errors import ExitCode
 from mish_guard.explain import Signature
 from mish_guard.model import (
+    Attempt,
     BadInterval,
     BinadeFigures,
     Candidate,
@@ -147,6 +148,22 @@ def test_no_shape_excuses_a_broken_ceiling() -> None:
 )
 def test_a_neural_engine_was_measured_only_if(cells: tuple[Measurement, ...], engine: str, measured: list[str]) -> None:
     assert verdict.measured_neural_engines(run(*cells, engine=engine)) == measured
+
+
+@pytest.mark.parametrize(
+    ("offered", "reason"),
+    [
+        ((NEGATIVE, "sweep", "cpu"), "no shape of sweep was placed on it"),
+        ((NEGATIVE, "sweep", "ne"), "this engine cannot show the defect"),
+        ((CELL, "stability", "cpu"), "this engine cannot show the defect"),
+    ],
+)
+def test_why_a_negative_control_was_not_caught(offered: tuple[str, str, str], reason: str) -> None:
+    key, ladder, device = offered
+    attempts = (Attempt(ladder=ladder, rung="8x8x32", cell=key, activation=device),)
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), *BLIND, attempts=attempts), BASE, ())
+    assert judged.exit_code is ExitCode.INCONCLUSIVE
+    assert judged.reason == f"the negative control was not caught: {reason}"
 
 
 def test_a_control_that_changed_on_disk_is_broken() -> None:
