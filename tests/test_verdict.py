@@ -25,6 +25,7 @@ from mish_guard.model import (
     Run,
     Worst,
 )
+from mish_guard.report import text
 from mish_guard.status import Status
 from mish_guard.verdict import Verdict
 
@@ -192,6 +193,21 @@ def test_a_failed_engine_loses_the_cell_and_a_failed_conversion_fails_it() -> No
     failed = verdict.judge(run(convert, cell(GRAFT), *ARMS), BASE, ())
     assert failed.exit_code is ExitCode.FAIL
     assert [each.signature for each in failed.findings] == [Signature.CONVERSION]
+
+
+def test_every_way_to_die_is_told() -> None:
+    """Although both are cells lost by the engine."""
+    deaths = ("Core ML aborted the process while predicting: SIGABRT.", "Core ML did not answer within 6 s.")
+    cells = [
+        cell(key, figures=None, failure=Failure(stage="engine", reason=reason))
+        for key, reason in zip((CELL, GRAFT), deaths, strict=True)
+    ]
+    provenance = {"candidate": {"lowering": "exp"}, "created": "", "reason": ""}
+    base = stored(cell(CELL), cell(GRAFT), provenance=provenance)
+    judged = verdict.judge(run(*cells, *ARMS), base, ())
+    assert {each.signature for each in judged.findings} == {Signature.ENGINE}
+    told = list(text.lines(judged))
+    assert all(f"      no figures: engine failed: {reason}" in told for reason in deaths)
 
 
 def test_a_known_gap_that_passes_is_red() -> None:
