@@ -17,9 +17,8 @@ from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, Graph, Node
-from mish_guard.model import Culprit, Placement, Step
-
-_STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})
+from mish_guard.engines.placement import summary
+from mish_guard.model import Culprit, Placed, Placement, Step
 
 
 class EmulatorEngine:
@@ -81,9 +80,7 @@ def _named(graph: Graph, feed: Sequence[Any]) -> dict[str, Any]:
 
 
 def _placement(graph: Graph, arithmetic: Emulated) -> Placement:
-    ops = {node.name: _device(node, arithmetic) for node in graph.nodes}
-    activation = {_device(node, arithmetic) for node in graph.nodes if node.op not in _STRUCTURAL}
-    return Placement(activation="+".join(sorted(activation)) or "none", ops=ops)
+    return summary(Placed(name=node.name, op=node.op, device=_device(node, arithmetic)) for node in graph.nodes)
 
 
 def _device(node: Node, arithmetic: Emulated) -> str:
