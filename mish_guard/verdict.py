@@ -181,8 +181,10 @@ def _failure_reason(count: Mapping[Status, int], findings: Sequence[Finding]) ->
 def _unarmed_reason(run: Run, rows: Sequence[Row]) -> str:
     if not run.neural_engines:
         return "no Neural Engine took part: nothing here can show the defect"
-    if any(_is_failed(row, Role.NEGATIVE_CONTROL) for row in rows):
-        untaken = untaken_ladders(run)
+    failed = {row.cell for row in rows if _is_failed(row, Role.NEGATIVE_CONTROL)}
+    if failed:
+        offered = {each.ladder for each in run.attempts if each.cell in failed}
+        untaken = [ladder for ladder in untaken_ladders(run) if ladder in offered]
         why = f"no shape of {', '.join(untaken)} was placed on it" if untaken else "this engine cannot show the defect"
         return f"the negative control was not caught: {why}"
     return "a control is missing at a Neural Engine"

@@ -156,6 +156,18 @@ def test_a_damaged_memory_is_ignored_with_a_word_and_replaced(tmp_path: Path, te
     assert remembered.load(path, "a/1/9.0") == ({"sweep": "8x8x32"}, None)
 
 
+def test_a_memory_that_cannot_be_read_or_written_stops_nothing(tmp_path: Path) -> None:
+    path = tmp_path / remembered.NAME
+    path.mkdir()
+    rungs, note = remembered.load(path, "a/1/9.0")
+    assert rungs == {}
+    assert note is not None
+    complaint = remembered.store(path, "a/1/9.0", {"sweep": "8x8x32"})
+    assert complaint is not None
+    assert "not remembered" in complaint
+    assert [each.name for each in tmp_path.iterdir()] == [remembered.NAME]
+
+
 def test_no_machine_that_is_not_known_is_remembered(tmp_path: Path) -> None:
     path = tmp_path / remembered.NAME
     for part in ("id", "build", "coremltools"):

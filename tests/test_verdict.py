@@ -12,6 +12,7 @@ from mish_guard.baseline import Baseline
 from mish_guard.errors import ExitCode
 from mish_guard.explain import Signature
 from mish_guard.model import (
+    Attempt,
     BadInterval,
     BinadeFigures,
     Candidate,
@@ -24,6 +25,7 @@ from mish_guard.model import (
     Run,
     Worst,
 )
+from mish_guard.report import text
 from mish_guard.status import Status
 from mish_guard.verdict import Verdict
 
@@ -119,6 +121,52 @@ def test_a_baseline_of_other_formulas_is_not_comparable() -> None:
     assert {each.status for each in judged.findings} == {Status.NOT_COMPARABLE}
 
 
+@pytest.mark.parametrize(("got", "stored_rung"), [("8x8x32", "128x128x1"), ("8x8x32", None), (None, "8x8x32")])
+def test_a_baseline_of_another_shape_is_not_comparable(got: str | None, stored_rung: str | None) -> None:
+    base = stored(cell(CELL, rung=stored_rung), cell(GRAFT))
+    judged = verdict.judge(run(cell(CELL, rung=got), cell(GRAFT), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.LOST)
+    (finding,) = judged.findings
+    assert (finding.cell, finding.status, finding.signature) == (CELL, Status.NOT_COMPARABLE, Signature.COVERAGE)
+    assert finding.message.startswith(f"measured at {got or 'the one shape'}, the baseline at ")
+
+
+def test_no_shape_excuses_a_broken_ceiling() -> None:
+    base = stored(cell(CELL, rung="128x128x1"), cell(GRAFT))
+    judged = verdict.judge(run(cell(CELL, cliff(), rung="8x8x32"), cell(GRAFT), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.FAIL, ExitCode.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("cells", "engine", "measured"),
+    [
+        ((cell(CELL), *ARMS), "coreml", ["ane"]),
+        ((cell(CELL), *ARMS), "emulator", []),
+        ((cell(CELL), cell(NEGATIVE), cell(POSITIVE)), "coreml", []),
+        ((cell(CELL, placement=Placement(activation="cpu", ops={})), *ARMS), "coreml", []),
+    ],
+    ids=["seen and used", "emulated", "not seen", "not used"],
+)
+def test_a_neural_engine_was_measured_only_if(cells: tuple[Measurement, ...], engine: str, measured: list[str]) -> None:
+    assert verdict.measured_neural_engines(run(*cells, engine=engine)) == measured
+
+
+@pytest.mark.parametrize(
+    ("offered", "reason"),
+    [
+        ((NEGATIVE, "sweep", "cpu"), "no shape of sweep was placed on it"),
+        ((NEGATIVE, "sweep", "ne"), "this engine cannot show the defect"),
+        ((CELL, "stability", "cpu"), "this engine cannot show the defect"),
+    ],
+)
+def test_why_a_negative_control_was_not_caught(offered: tuple[str, str, str], reason: str) -> None:
+    key, ladder, device = offered
+    attempts = (Attempt(ladder=ladder, rung="8x8x32", cell=key, activation=device),)
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), *BLIND, attempts=attempts), BASE, ())
+    assert judged.exit_code is ExitCode.INCONCLUSIVE
+    assert judged.reason == f"the negative control was not caught: {reason}"
+
+
 def test_a_control_that_changed_on_disk_is_broken() -> None:
     judged = verdict.judge(run(cell(CELL), cell(GRAFT), *ARMS, controls_error="one file differs"), BASE, ())
     assert (judged.verdict, judged.exit_code, judged.armed) == (Verdict.BROKEN, ExitCode.BROKEN, False)
@@ -165,6 +213,21 @@ def test_a_failed_engine_loses_the_cell_and_a_failed_conversion_fails_it() -> No
     failed = verdict.judge(run(convert, cell(GRAFT), *ARMS), BASE, ())
     assert failed.exit_code is ExitCode.FAIL
     assert [each.signature for each in failed.findings] == [Signature.CONVERSION]
+
+
+def test_every_way_to_die_is_told() -> None:
+    """Although both are cells lost by the engine."""
+    deaths = ("Core ML aborted the process while predicting: SIGABRT.", "Core ML did not answer within 6 s.")
+    cells = [
+        cell(key, figures=None, failure=Failure(stage="engine", reason=reason))
+        for key, reason in zip((CELL, GRAFT), deaths, strict=True)
+    ]
+    provenance = {"candidate": {"lowering": "exp"}, "created": "", "reason": ""}
+    base = stored(cell(CELL), cell(GRAFT), provenance=provenance)
+    judged = verdict.judge(run(*cells, *ARMS), base, ())
+    assert {each.signature for each in judged.findings} == {Signature.ENGINE}
+    told = list(text.lines(judged))
+    assert all(f"      no figures: engine failed: {reason}" in told for reason in deaths)
 
 
 def test_a_known_gap_that_passes_is_red() -> None:

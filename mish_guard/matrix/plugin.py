@@ -123,5 +123,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if not complete or state is None or plugin is None or not plugin.report or session.config.option.collectonly:
         return
-    state.remember()
     record.write_run(state.results_path, {**plugin.report, "mish_guard": record.run_section(state.run())})
+    complaint = state.remember()
+    if complaint is not None:
+        session.config.get_terminal_writer().line(complaint)

@@ -6,7 +6,6 @@ file that cannot be read is no error, but it is not passed over in silence eithe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,16 +36,23 @@ def load(path: Path, key: str | None) -> tuple[dict[str, str], str | None]:
         return {}, f"The rungs that worked before were ignored: {error}"
 
 
-def store(path: Path, key: str | None, worked: Mapping[str, str]) -> None:
-    """Remember `worked` for the machine `key`, beside what is known of others; a damaged file is replaced."""
+def store(path: Path, key: str | None, worked: Mapping[str, str]) -> str | None:
+    """Remember `worked` for the machine `key`, beside what is known of others; a damaged file is replaced.
+
+    Returns a word on why nothing could be written: the run does not depend on it.
+    """
     if key is None or not worked:
-        return
+        return None
     try:
         machines = _machines(path) if path.exists() else {}
     except UnreadableFileError:
         machines = {}
     machines[key] = {**machines.get(key, {}), **worked}
-    files.write_atomically(path, json.dumps(machines, sort_keys=True, indent=1) + "\n")
+    try:
+        files.write_atomically(path, files.readable_json(machines))
+    except OSError as error:
+        return f"The rungs that worked were not remembered: {error}"
+    return None
 
 
 def _machines(path: Path) -> dict[str, dict[str, str]]:

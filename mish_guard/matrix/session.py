@@ -48,10 +48,10 @@ class Session:
         self._bench = Bench(self.engine, lowering, folder, self.controls, self.cells, first_rungs=first)
         return self._bench
 
-    def remember(self) -> None:
-        """Keep the rungs that worked for the next run on this machine."""
-        if self._bench is not None:
-            remembered.store(self._rungs_path, self._machine_key(), self._bench.ladder.worked())
+    def remember(self) -> str | None:
+        """Keep the rungs that worked for the next run on this machine; why they could not be kept, if so."""
+        worked = {} if self._bench is None else self._bench.ladder.worked()
+        return remembered.store(self._rungs_path, self._machine_key(), worked)
 
     def run(self) -> Run:
         """Everything but the tests of the results file."""

@@ -1,15 +1,12 @@
-"""Grafts judge the tree, stored controls judge the engine and the machine."""
+"""Stored controls judge the engine and the machine, grafts judge the tree.
+
+The negative control comes first: it is the first that a routing ladder offers to a Neural Engine.
+"""
 
 import pytest
 
 from mish_guard import limits
 from mish_guard.model import Measurement, Role
-
-
-@pytest.mark.cells(role=Role.GRAFT)
-def test_graft(measurement: Measurement) -> None:
-    """A good lowering survives the candidate's own pipeline."""
-    assert limits.complaint(measurement) is None
 
 
 @pytest.mark.cells(role=Role.NEGATIVE_CONTROL)
@@ -21,4 +18,10 @@ def test_negative_control(measurement: Measurement) -> None:
 @pytest.mark.cells(role=Role.POSITIVE_CONTROL)
 def test_positive_control(measurement: Measurement) -> None:
     """The engine runs a package without the defect correctly."""
+    assert limits.complaint(measurement) is None
+
+
+@pytest.mark.cells(role=Role.GRAFT)
+def test_graft(measurement: Measurement) -> None:
+    """A good lowering survives the candidate's own pipeline."""
     assert limits.complaint(measurement) is None

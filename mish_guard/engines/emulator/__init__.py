@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard import fp16
-from mish_guard.engines import Execution, placement
+from mish_guard.engines import Execution
 from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
-from mish_guard.engines.emulator.graph import Array, Graph
+from mish_guard.engines.emulator.graph import Array, Graph, Node
+from mish_guard.engines.placement import summary
 from mish_guard.model import Culprit, Placed, Placement, Step
 
 
@@ -79,9 +80,8 @@ def _named(graph: Graph, feed: Sequence[Any]) -> dict[str, Any]:
 
 
 def _placement(graph: Graph, arithmetic: Emulated) -> Placement:
-    return placement.summary(
-        Placed(
-            name=node.name, op=node.op, device=placement.NEURAL_ENGINE if arithmetic.on_neural_engine(node) else "cpu"
-        )
-        for node in graph.nodes
-    )
+    return summary(Placed(name=node.name, op=node.op, device=_device(node, arithmetic)) for node in graph.nodes)
+
+
+def _device(node: Node, arithmetic: Emulated) -> str:
+    return "ne" if arithmetic.on_neural_engine(node) else "cpu"
