@@ -22,7 +22,7 @@ import pytest
 
 from mish_guard.build import BuildError, cache, environment, native, patch, pin, pipeline, proof, source, wheel
 from mish_guard.build.native import Host, Mode
-from mish_guard.errors import ExitCode, UnreadableFileError, UsageError
+from mish_guard.errors import ExitCode, GuardError, UnreadableFileError, UsageError
 
 ROOT = Path(__file__).parent.parent
 DOWNLOADS = ROOT / "build" / "downloads"
@@ -121,6 +121,11 @@ def test_the_wheel_is_recorded_beside_it(built: Path, out: Path) -> None:
     assert built.exists()
 
 
+def _without_libraries(package: Path) -> None:
+    for library in native.libraries(package):
+        library.unlink()
+
+
 def _without_blobs(package: Path) -> None:
     (package / "libmilstoragepython.so").unlink()
 
@@ -140,6 +145,7 @@ def _with_another_converter(package: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
+        (_without_libraries, r"libmilstoragepython loads.*native libraries are missing"),
         (_without_blobs, r"libmilstoragepython loads.*native libraries are missing"),
         (_of_another_architecture, "libmodelpackage"),
         (_with_another_converter, r"patched text: .*another text"),
@@ -532,6 +538,71 @@ def test_libraries_that_lay_in_the_tree_are_not_packed(compiled: Compiled, proje
     compiled()
     assert (project / "coremltools" / "libstale.so").exists()
     assert not list((tmp_path / "native").rglob("libstale.so"))
+
+
+# ---- broken trees ----
+
+
+def _edit_ops(old: str, new: str) -> Callable[[Path], object]:
+    def spoil(tree: Path) -> None:
+        text = (tree / patch.OPS).read_text()
+        assert old in text
+        (tree / patch.OPS).write_text(text.replace(old, new))
+
+    return spoil
+
+
+def _second_mish(tree: Path) -> None:
+    append(tree / patch.OPS, "\n\n@register_torch_op(torch_alias=['mish'])\ndef other(context, node):\n    pass\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "complaint"),
+    [
+        (_edit_ops("def mish(", "def smish("), ExitCode.USAGE, "registers 0 converters for mish"),
+        (_second_mish, ExitCode.USAGE, "registers 2 converters for mish"),
+        (_edit_ops("def mish(", "def mish(("), ExitCode.USAGE, r"ops\.py has a syntax error at line \d+"),
+        (_edit_ops("softplus = mb.softplus(x=x)", "softplus = mb.relu(x=x)"), ExitCode.USAGE, "was patched before"),
+        (lambda tree: (tree / patch.OPS).unlink(), ExitCode.USAGE, r"has no .*ops\.py"),
+        (lambda tree: (tree / "coremltools" / "version.py").unlink(), ExitCode.USAGE, "holds no coremltools"),
+        (lambda tree: (tree / "setup.py").unlink(), ExitCode.BROKEN, "pip wheel"),
+        (lambda tree: (tree / "setup.py").write_text("raise SystemExit('no')"), ExitCode.BROKEN, "pip wheel"),
+    ],
+    ids=["no mish", "two", "syntax", "other form", "no ops", "no version", "no setup", "setup fails"],
+)
+def test_a_broken_tree_is_told_and_left_as_it_is(
+    release: Path, out: Path, tmp_path: Path, spoil: Callable[[Path], object], code: ExitCode, complaint: str
+) -> None:
+    tree, own = tmp_path / "tree", tmp_path / "out"
+    shutil.copytree(release, tree)
+    spoil(tree)
+    before = checksum(tree)
+    own.mkdir()
+    (own / "downloads").symlink_to(out / "downloads")
+    with pytest.raises(GuardError, match=complaint) as raised:
+        pipeline.build(source.parse(f"dir:{tree}"), "exp", Mode.AUTO, own, quiet)
+    assert (raised.value.exit_code, "\n" in str(raised.value)) == (code, False)
+    assert checksum(tree) == before
+    assert [path.name for path in own.iterdir()] == ["downloads"]
+
+
+def test_a_tree_as_it_is_that_lost_mish_is_named_by_the_proof(built: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "environment"
+    shutil.copytree(built.parent.parent, folder, symlinks=True)
+    _edit_ops("def mish(", "def smish(")(next(folder.glob("lib/*/site-packages")))
+    with pytest.raises(BuildError, match="the tree registers no converter for mish"):
+        proof.prove(environment.python_of(folder), folder, "as-is")
+
+
+def test_a_published_wheel_without_libraries_is_told(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "coremltools-9.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("coremltools/__init__.py", "")
+    monkeypatch.setattr(native, "download", lambda *_: tmp_path / "coremltools-9.0-py3-none-any.whl")
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    with pytest.raises(BuildError, match="holds no native libraries"):
+        supply(tree, Mode.AUTO, tmp_path)
 
 
 # ---- nothing half done ----

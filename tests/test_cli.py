@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -95,11 +96,38 @@ def test_an_interrupted_run_ends_with_130_and_records_nothing(tmp_path: Path) ->
     assert not (tmp_path / "results.json").exists()
 
 
-def test_colours_only_where_they_are_wanted(invoke: Invoke, exp_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_colours_only_on_demand(invoke: Invoke, exp_results: Path) -> None:
     assert "\x1b[" not in invoke("compare", exp_results).out
     assert "\x1b[" in invoke("--color", "always", "compare", exp_results).out
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[" not in invoke("compare", exp_results).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "coloured"),
+    [
+        ([], {}, True),
+        ([], {"NO_COLOR": "1"}, False),
+        ([], {"TERM": "dumb"}, False),
+        (["--color", "never"], {}, False),
+        (["--color", "always"], {"NO_COLOR": "1"}, True),
+    ],
+    ids=["terminal", "NO_COLOR", "dumb", "never", "always"],
+)
+def test_a_terminal_gets_colours_unless_somebody_objects(
+    exp_results: Path, arguments: list[str], variables: dict[str, str], coloured: bool
+) -> None:
+    plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "mish_guard", *arguments, "compare", str(exp_results)],
+        stdout=theirs,
+        check=True,
+        env={**plain, "TERM": "xterm", **variables},
+    )
+    os.close(theirs)
+    shown = os.read(ours, 200).decode()
+    os.close(ours)
+    assert "PASS (armed)" in shown
+    assert shown.startswith("\x1b[") is coloured
 
 
 def test_lowerings_prints_every_lowering_with_measured_figures(invoke: Invoke) -> None:
