@@ -3,6 +3,11 @@
 python ci/build_coremltools.py                                the tree of ci/coremltools.yml, as a wheel
 python ci/build_coremltools.py dir:../coremltools --lowering as-is
 python ci/build_coremltools.py sdist:9.1.dev1 --install       also into an environment; prints its Python
+
+Downloads, wheels, environments and built native libraries stay in --out. A CI that wants to keep compiled libraries
+keeps `build/native` under the key that --print-cache-key prints: it changes with native sources, Python, compiler and
+CMake, and with nothing else. Where nothing is compiled (a release, whose libraries come from its wheel) the folder
+stays empty.
 """
 
 from __future__ import annotations
@@ -31,7 +36,11 @@ ROOT = Path(__file__).resolve().parent.parent
 )
 @click.option("--install", is_flag=True, help="Install into an environment of its own, prove it, print its Python.")
 @click.option("--print-diff", is_flag=True, help="Print the patch and build nothing.")
-@click.option("--print-cache-key", is_flag=True, help="Print the key of the native build and build nothing.")
+@click.option(
+    "--print-cache-key",
+    is_flag=True,
+    help="Print the key of the native build, under which OUT/native keeps it, and build nothing.",
+)
 def main(
     spelled: str | None,
     lowering: str | None,
