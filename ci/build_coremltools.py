@@ -55,14 +55,16 @@ def main(
     """Build a coremltools tree; what is not given comes from ci/coremltools.yml."""
     try:
         pinned = pin.load(pin_file)
-        spec = source.parse(spelled) if spelled else pinned.source
+        # An empty word is a mistake, such as a variable that nobody set, and must not stand for the pin.
+        spec = pinned.source if spelled is None else source.parse(spelled)
+        chosen = pinned.lowering if lowering is None else lowering
         if print_cache_key:
             click.echo(pipeline.native_key(spec, out))
         elif print_diff:
-            click.echo(pipeline.difference(spec, lowering or pinned.lowering, out), nl=False)
+            click.echo(pipeline.difference(spec, chosen, out), nl=False)
         else:
             build = pipeline.install if install else pipeline.wheel_of
-            click.echo(build(spec, lowering or pinned.lowering, Mode(native or pinned.native.value), out, _say))
+            click.echo(build(spec, chosen, Mode(native or pinned.native.value), out, _say))
     except GuardError as error:
         click.secho(f"build_coremltools: {error}", fg="red", err=True)
         sys.exit(error.exit_code)

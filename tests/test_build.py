@@ -540,6 +540,13 @@ def test_libraries_that_lay_in_the_tree_are_not_packed(compiled: Compiled, proje
     assert not list((tmp_path / "native").rglob("libstale.so"))
 
 
+def test_a_changed_native_source_without_cmake_files_is_told_with_both_reasons(release: Path, tmp_path: Path) -> None:
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    (tree.folder / "mlmodel").mkdir()
+    with pytest.raises(BuildError, match=r"has no CMakeLists\.txt, and no libraries to reuse: .*\(mlmodel\)"):
+        supply(tree, Mode.AUTO, tmp_path)
+
+
 # ---- broken trees ----
 
 
@@ -682,6 +689,24 @@ def test_a_small_disk_that_fills_up_leaves_nothing(size: str, release: Path, tmp
     assert "No space left on device" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert checksum(release) == before
+
+
+def test_what_a_tree_brings_itself_is_not_replaced_from_the_wheel(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = tmp_path / "coremltools-9.0-py3-none-any.whl"
+    with zipfile.ZipFile(published, "w") as archive:
+        for name in ("libmodelpackage.so", "modelrunner/edited.swift", "modelrunner/added.swift"):
+            archive.writestr(f"coremltools/{name}", "published")
+    monkeypatch.setattr(native, "download", lambda *_: published)
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    package = tree.folder / "coremltools"
+    (package / "modelrunner" / "edited.swift").write_text("mine")
+    (package / "libmodelpackage.so").write_text("mine")
+    supply(tree, Mode.AUTO, tmp_path)
+    assert (package / "modelrunner" / "edited.swift").read_text() == "mine"
+    assert (package / "modelrunner" / "added.swift").read_text() == "published"
+    assert (package / "libmodelpackage.so").read_text() == "published"
 
 
 @pytest.mark.parametrize(
