@@ -77,6 +77,16 @@ def test_a_crash_leaves_one_line_and_a_report(invoke: Invoke, tmp_path: Path, mo
     assert "`mish-guard calibrate`" in report.read_text()
 
 
+def test_a_reader_who_leaves_is_no_crash(exp_results: Path, tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "mish_guard", "compare", str(exp_results)]
+    ended = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (ExitCode.INTERRUPTED, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_run_ends_with_130_and_records_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "mish_guard", "gate", "--out", str(tmp_path)],
