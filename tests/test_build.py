@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from mish_guard import files, lowerings
 from mish_guard.build import BuildError, cache, environment, native, patch, pin, pipeline, proof, source, wheel
 from mish_guard.build.native import Host, Mode
 from mish_guard.errors import ExitCode, GuardError, UnreadableFileError, UsageError
@@ -312,6 +313,12 @@ def test_cmake_builds_the_three_targets(project: Path) -> None:
 def test_a_target_that_is_missing_is_an_error(project: Path) -> None:
     (project / "without_modelpackage").touch()
     with pytest.raises(BuildError, match=r"--build.*modelpackage"):
+        native.build(project, HERE, os.environ)
+
+
+def test_libraries_that_land_elsewhere_are_an_error(project: Path) -> None:
+    (project / "elsewhere").touch()
+    with pytest.raises(BuildError, match=r"left no libcoremlpython\.so, libmilstoragepython\.so, libmodelpackage\.so"):
         native.build(project, HERE, os.environ)
 
 
@@ -769,6 +776,12 @@ def test_a_pin_that_is_not_one_is_refused(tmp_path: Path, old: str, new: str) ->
     path.write_text((ROOT / "ci" / "coremltools.yml").read_text().replace(old, new))
     with pytest.raises(UnreadableFileError, match="does not follow the coremltools schema"):
         pin.load(path)
+
+
+def test_every_lowering_of_the_table_can_be_pinned() -> None:
+    schema = files.read_json(files.DATA / "schemas" / "coremltools.schema.json")
+    assert schema["properties"]["lowering"]["enum"] == [lowerings.AS_IS, *lowerings.TABLE]
+    assert schema["properties"]["native"]["enum"] == [mode.value for mode in Mode]
 
 
 def test_a_pinned_commit_is_cloned(tmp_path: Path) -> None:

@@ -80,6 +80,15 @@ def test_a_lost_cell_is_not_green(invoke: Invoke, exp_results: Path, tmp_path: P
     assert [(each["cell"], each["status"]) for each in ended.json["findings"]] == [(cell, "lost")]
 
 
+def test_a_cell_that_was_measured_twice_is_an_error(invoke: Invoke, exp_results: Path, tmp_path: Path) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        document["tests"].append(document["tests"][0])
+
+    ended = invoke("compare", edited(exp_results, tmp_path / "r.json", edit))
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "measures 1 cells more than once" in ended.err
+
+
 def test_a_cell_removed_from_the_plan_as_well_is_not_green(invoke: Invoke, exp_results: Path, tmp_path: Path) -> None:
     cell = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
 

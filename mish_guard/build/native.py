@@ -109,7 +109,7 @@ def build(tree: Path, host: Host, environment: Mapping[str, str]) -> None:
         _run_step(command, tree, prepared)
     missing = [name for target in TARGETS if not (tree / cache.PACKAGE / (name := f"lib{target}.so")).exists()]
     if missing:
-        msg = f"CMake ended well but left no {', '.join(missing)} in the package: see native sources' output folders."
+        msg = f"CMake ended well but left no {', '.join(missing)} in the package. Does CMakeLists.txt copy them there?"
         raise BuildError(msg)
 
 
