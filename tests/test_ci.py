@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -59,3 +60,11 @@ def test_the_pinned_tree_is_built_and_judged(
     assert Path(candidate["path"]).is_relative_to(ROOT / "build" / "environments")
     over = {each["cell"] for each in judged["findings"] if each["defect"] == "MISH-SOFTPLUS-CLIFF"}
     assert over == ({"sweep/mish-k3/torchscript/mlprogram-fp16@ane"} if code is ExitCode.FAIL else set())
+
+
+def test_the_yardstick_of_the_bench_is_there(tmp_path: Path) -> None:
+    """coremltools' own tests of mish, which the gate is timed against, are found from inside a checkout."""
+    command = runpy.run_path(str(ROOT / "ci" / "bench.py"))["_coremltools_tests"](tmp_path)
+    collected = subprocess.run([*command, "--collect-only"], cwd=tmp_path, capture_output=True, text=True)
+    assert collected.returncode == 0, collected.stdout[-500:]
+    assert collected.stdout.count("test_mish") >= 10
