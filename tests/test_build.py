@@ -131,11 +131,19 @@ def _without_blobs(package: Path) -> None:
     (package / "libmilstoragepython.so").unlink()
 
 
-def _of_another_architecture(package: Path) -> None:
-    library = package / "libmodelpackage.so"
+def _make_foreign(library: Path) -> None:
     content = bytearray(library.read_bytes())
     content[18:20] = b"\xb7\x00" if content[18:20] == b"\x3e\x00" else b"\x3e\x00"
     library.write_bytes(content)
+
+
+def _of_another_architecture(package: Path) -> None:
+    _make_foreign(package / "libmodelpackage.so")
+
+
+def _with_a_foreign_dependency(package: Path) -> None:
+    """A library that no check loads by name."""
+    _make_foreign(next((package / "_deps").rglob("*.so")))
 
 
 def _with_another_converter(package: Path) -> None:
@@ -149,6 +157,7 @@ def _with_another_converter(package: Path) -> None:
         (_without_libraries, r"libmilstoragepython loads.*native libraries are missing"),
         (_without_blobs, r"libmilstoragepython loads.*native libraries are missing"),
         (_of_another_architecture, "libmodelpackage"),
+        (_with_a_foreign_dependency, r"libraries match this machine: .*_core"),
         (_with_another_converter, r"patched text: .*another text"),
     ],
 )
@@ -286,6 +295,16 @@ def test_libraries_are_reused_only_while_native_sources_are_those_of_the_release
         supply(_fetched(repository, tmp_path / "b"), Mode.REUSE, tmp_path)
     mode, reason = supply(_fetched(repository, tmp_path / "c"), Mode.AUTO, tmp_path)
     assert (mode, "differ" in reason) == (Mode.BUILD, True)
+
+
+def test_a_working_tree_with_a_native_file_that_git_does_not_know_is_not_that_of_the_release(
+    repository: Path, tmp_path: Path
+) -> None:
+    spec = source.parse(f"dir:{repository}")
+    assert supply(source.fetch(spec, tmp_path / "a", DOWNLOADS), Mode.AUTO, tmp_path)[0] is Mode.REUSE
+    (repository / "deps" / "new.c").write_text("int x;")
+    with pytest.raises(BuildError, match=r"differ from 9\.0, first deps/new\.c"):
+        supply(source.fetch(spec, tmp_path / "b", DOWNLOADS), Mode.REUSE, tmp_path)
 
 
 def test_native_sources_without_a_history_are_not_trusted(tmp_path: Path) -> None:
@@ -598,6 +617,14 @@ def test_a_broken_tree_is_told_and_left_as_it_is(
     assert (raised.value.exit_code, "\n" in str(raised.value)) == (code, False)
     assert checksum(tree) == before
     assert [path.name for path in own.iterdir()] == ["downloads"]
+
+
+def test_a_wheel_of_another_version_than_was_set_is_refused(release: Path, tmp_path: Path) -> None:
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    (tree.folder / "setup.py").write_text("import setuptools; setuptools.setup(name='coremltools', version='9.0')")
+    with pytest.raises(BuildError, match=r"expected version 9\.0\+x\. Does setup\.py read version\.py"):
+        wheel.pack(tree, "9.0+x", tmp_path / "wheels")
+    assert not (tmp_path / "wheels").exists()
 
 
 def test_a_tree_as_it_is_that_lost_mish_is_named_by_the_proof(built: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from mish_guard import cli, lowerings
 from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode
-from tests.conftest import Invoke
+from tests.conftest import SMALL_MATRIX, Invoke
 
 
 def test_the_exit_codes_are_those_of_the_help(invoke: Invoke) -> None:
@@ -50,6 +50,26 @@ def test_a_mistake_is_told_and_ends_with_2(
     assert (ended.code, ended.out) == (ExitCode.USAGE, "")
     assert complaint in ended.err
     assert not list(tmp_path.glob("**/*.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("schema_version: 1\ngroups: []\n", "does not follow the matrix schema"),
+        (
+            "schema_version: 1\ngroups: [{family: sweep, cases: [mish-k3], frontends: [java], backends: [x]}]\n",
+            "schema",
+        ),
+        (SMALL_MATRIX + SMALL_MATRIX.partition("groups:\n")[2], "names the cell sweep/mish-k3"),
+        ("{", "is not valid YAML"),
+    ],
+    ids=["empty", "strange", "twice", "torn"],
+)
+def test_a_matrix_that_makes_no_sense_is_told(invoke: Invoke, tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "matrix.yml").write_text(text)
+    ended = invoke("gate", "--matrix", tmp_path / "matrix.yml", "--out", tmp_path / "o")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert complaint in ended.err
 
 
 def test_core_ml_without_a_mac_is_an_error_and_never_the_emulator(invoke: Invoke, tmp_path: Path) -> None:

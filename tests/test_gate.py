@@ -154,6 +154,22 @@ def test_a_damaged_baseline_is_an_error(invoke: Invoke, exp_results: Path, tmp_p
     assert "was changed after it was written" in ended.err
 
 
+def test_a_baseline_that_files_a_cell_under_another_name_is_an_error(
+    invoke: Invoke, exp_results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(baseline.SHIPPED, tmp_path / "b")
+    path = tmp_path / "b" / "emulator-ane.json"
+
+    def edit(document: dict[str, Any]) -> None:
+        cells = document["cells"]
+        cells["sweep/mish-k1/torchscript/mlprogram-fp16@ane"] = cells["sweep/mish-k3/torchscript/mlprogram-fp16@ane"]
+
+    edited(path, path, edit)
+    ended = invoke("compare", exp_results, "--baselines", tmp_path / "b")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "files the cell sweep/mish-k3" in ended.err
+
+
 def test_ieee_arithmetic_alone_cannot_arm_the_gate(invoke: Invoke, tmp_path: Path) -> None:
     ended = invoke("gate", "--lowering", "exp", "--profile", "ieee-fp16", "--out", tmp_path)
     assert ended.code == ExitCode.INCONCLUSIVE
