@@ -12,6 +12,7 @@ stays empty.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -25,9 +26,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @click.command()
-@click.argument("spelled", metavar="[git:URL@REF | dir:PATH | sdist:VERSION]", required=False)
-@click.option("--lowering", help="Lowering to patch in, or as-is. [that of the pin]")
-@click.option("--native", type=click.Choice([mode.value for mode in Mode]), help="Native libraries. [those of the pin]")
+@click.argument(
+    "spelled", metavar="[git:URL@REF | dir:PATH | sdist:VERSION]", required=False, envvar="MISH_GUARD_COREMLTOOLS"
+)
+@click.option("--lowering", envvar="MISH_GUARD_LOWERING", help="Lowering to patch in, or as-is. [that of the pin]")
+@click.option(
+    "--native",
+    type=click.Choice([mode.value for mode in Mode]),
+    envvar="MISH_GUARD_NATIVE",
+    help="Native libraries. [those of the pin]",
+)
 @click.option(
     "--pin", "pin_file", type=click.Path(path_type=Path), default=ROOT / "ci" / "coremltools.yml", hidden=True
 )
@@ -55,6 +63,9 @@ def main(
     """Build a coremltools tree; what is not given comes from ci/coremltools.yml."""
     try:
         pinned = pin.load(pin_file)
+        if native:
+            # A pinned release whose libraries shall be built is cloned: its source archive holds no native sources.
+            pinned = dataclasses.replace(pinned, native=Mode(native))
         # An empty word is a mistake, such as a variable that nobody set, and must not stand for the pin.
         spec = pinned.source if spelled is None else source.parse(spelled)
         chosen = pinned.lowering if lowering is None else lowering
@@ -64,7 +75,7 @@ def main(
             click.echo(pipeline.difference(spec, chosen, out), nl=False)
         else:
             build = pipeline.install if install else pipeline.wheel_of
-            click.echo(build(spec, chosen, Mode(native or pinned.native.value), out, _say))
+            click.echo(build(spec, chosen, pinned.native, out, _say))
     except GuardError as error:
         click.secho(f"build_coremltools: {error}", fg="red", err=True)
         sys.exit(error.exit_code)

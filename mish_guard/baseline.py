@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ SHIPPED = files.DATA / "baselines"
 
 # What a figure means; a baseline with other versions cannot be compared with a run of this program.
 FORMULA = {"measure": measure.FORMULA_VERSION, "ceiling": limits.CEILING_VERSION}
+
+# What a baseline does not keep of its candidate: where it lay, and the text of its patch.
+_UNSTORED = ("path", "diff")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +41,28 @@ def path_of(folder: Path, engine: str, where: str, device: Mapping[str, Any]) ->
     return folder / ("-".join(part for part in (engine, key, where) if part) + ".json")
 
 
-def load_for(run: Run, folder: Path) -> dict[str, Baseline]:
-    """The baseline of every place the run measured, by place; a place without a file is left out."""
+def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Baseline]:
+    """The baseline of every place the run measured, by place; a place without a file is left out.
+
+    `base` is the folder of the branch that a change is proposed for: what it knows of a cell counts, and `folder` only
+    adds the cells that it does not know. So a change cannot move what it is compared with.
+    """
     places = sorted({measurement.key.where for measurement in run.measurements.values()})
-    paths = {where: path_of(folder, run.engine, where, run.device) for where in places}
-    return {where: load(path) for where, path in paths.items() if path.exists()}
+    paths = {where: path_of(folder, run.engine_at(where), where, run.device_at(where)) for where in places}
+    own = {where: load(path) for where, path in paths.items() if path.exists()}
+    return own if base is None else _joined(load_for(run, base), own)
+
+
+def load_all(folder: Path) -> dict[str, Baseline]:
+    """Every baseline of a folder by the name of its file; a folder that is not there holds none."""
+    return {path.stem: load(path) for path in sorted(folder.glob("*.json"))}
+
+
+def _joined(base: Mapping[str, Baseline], own: Mapping[str, Baseline]) -> dict[str, Baseline]:
+    joined = {**own, **base}
+    for where in base.keys() & own.keys():
+        joined[where] = replace(base[where], cells={**own[where].cells, **base[where].cells})
+    return joined
 
 
 def load(path: Path) -> Baseline:
@@ -62,9 +82,12 @@ def load(path: Path) -> Baseline:
 
 
 def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
-    """The cells of one place that a baseline holds: all but the controls, which judge the engine."""
+    """The cells of one place that a baseline holds: all but the controls, which judge the engine.
+
+    How long they took is left out: it is nothing to compare with.
+    """
     return {
-        key: measurement
+        key: replace(measurement, times=None)
         for key, measurement in sorted(run.measurements.items())
         if measurement.key.where == where and not measurement.key.role.is_control
     }
@@ -77,10 +100,10 @@ def text_of(run: Run, where: str, *, reason: str, repeats: int) -> str:
         {
             "formula": FORMULA,
             "provenance": {
-                "candidate": {key: value for key, value in asdict(run.candidate).items() if key != "path"},
+                "candidate": {key: value for key, value in asdict(run.candidate).items() if key not in _UNSTORED},
                 "created": now.isoformat(),
-                "device": dict(run.device),
-                "engine": run.engine,
+                "device": dict(run.device_at(where)),
+                "engine": run.engine_at(where),
                 "matrix_sha256": run.matrix_sha256,
                 "reason": reason,
                 "repeats": repeats,

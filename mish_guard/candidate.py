@@ -46,6 +46,7 @@ def identify(lowering: str) -> Candidate:
         source=build.get("source"),
         commit=build.get("commit"),
         native=build.get("native"),
+        diff=build.get("diff"),
     )
 
 

@@ -66,16 +66,44 @@ def _options(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
 _lowering = click.option(
     "--lowering", default="as-is", show_default=True, help="Convert mish through this lowering; as-is: the candidate's."
 )
-_profile = click.option("--profile", "profiles", multiple=True, help="Emulator profile; repeat for several. [all]")
-_out = click.option("--out", type=_DIRECTORY, default=OUT, show_default=True, help="Folder for results.")
-_baselines = click.option("--baselines", type=_DIRECTORY, help="Folder of baselines. [those in the package]")
-_matrix = click.option("--matrix", type=_FILE, help="Matrix file. [the one in the package]")
+_profile = click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    help="Emulator profile; repeat for several. [all]",
+)
+_place = click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    envvar="MISH_GUARD_PROFILE",
+    help="Place: emulator profile or compute unit; repeat for several. [all that can be used]",
+)
+_out = click.option(
+    "--out", type=_DIRECTORY, default=OUT, show_default=True, envvar="MISH_GUARD_OUT", help="Folder for results."
+)
+_baselines = click.option(
+    "--baselines", type=_DIRECTORY, envvar="MISH_GUARD_BASELINES", help="Folder of baselines. [those in the package]"
+)
+_base = click.option(
+    "--base-baselines",
+    "base",
+    type=_DIRECTORY,
+    envvar="MISH_GUARD_BASE_BASELINES",
+    help="Baselines of the branch that a change is for: they count, --baselines only adds cells that they do not know.",
+)
+_matrix = click.option("--matrix", type=_FILE, envvar="MISH_GUARD_MATRIX", help="Matrix file. [the one in the package]")
 _format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 _measuring = _options(
     click.option(
-        "--engine", type=click.Choice(["auto", "emulator", "coreml"]), default="auto", show_default=True, help="Engine."
+        "--engine",
+        type=click.Choice(["auto", "emulator", "coreml"]),
+        default="auto",
+        show_default=True,
+        envvar="MISH_GUARD_ENGINE",
+        help="Engine. auto: Core ML and the emulator on a Mac, the emulator elsewhere.",
     ),
-    _profile,
+    _place,
     _lowering,
     _matrix,
     click.option("--controls", type=_DIRECTORY, help="Folder of the stored controls. [those in the package]"),
@@ -104,13 +132,29 @@ def cli(context: click.Context, color: str) -> None:
 @cli.command()
 @_measuring
 @_baselines
+@_base
+@click.option(
+    "--allow-unarmed",
+    is_flag=True,
+    envvar="MISH_GUARD_ALLOW_UNARMED",
+    help="End with 0 instead of 20 where no Neural Engine is; the verdict stays INCONCLUSIVE.",
+)
 @_format
-def gate(baselines: Path | None, form: str, out: Path, **measuring: Any) -> int:
+def gate(
+    baselines: Path | None, base: Path | None, form: str, out: Path, *, allow_unarmed: bool, **measuring: Any
+) -> int:
     """Measure the matrix, compare with the baselines, print the verdict, exit with its code."""
     from mish_guard import baseline
     from mish_guard.commands import gate as command
 
-    return command.gate(_order(**measuring), baselines=baselines or baseline.SHIPPED, out=out, as_object=form == "json")
+    return command.gate(
+        _order(**measuring),
+        baselines=baselines or baseline.SHIPPED,
+        base=base,
+        out=out,
+        as_object=form == "json",
+        allow_unarmed=allow_unarmed,
+    )
 
 
 @cli.command()
@@ -125,13 +169,16 @@ def run(out: Path, **measuring: Any) -> int:
 @cli.command()
 @click.argument("results", type=_FILE)
 @_baselines
+@_base
 @_format
-def compare(results: Path, baselines: Path | None, form: str) -> int:
+def compare(results: Path, baselines: Path | None, base: Path | None, form: str) -> int:
     """Judge a results file that `run` or `gate` wrote."""
     from mish_guard import baseline
     from mish_guard.commands import gate as command
 
-    return command.compare(results, baselines=baselines or baseline.SHIPPED, out=None, as_object=form == "json")
+    return command.compare(
+        results, baselines=baselines or baseline.SHIPPED, base=base, out=None, as_object=form == "json"
+    )
 
 
 @cli.command()
@@ -171,7 +218,7 @@ def calibrate(profiles: Sequence[str], form: str) -> int:
 @cli.command()
 @_measuring
 @_baselines
-@click.option("--reason", required=True, help="Why the baselines change; stored with them.")
+@click.option("--reason", required=True, envvar="MISH_GUARD_REASON", help="Why the baselines change; stored with them.")
 @click.option("--repeats", type=click.IntRange(min=2), default=3, show_default=True, help="Runs that must agree.")
 @click.option("--allow-fewer-cells", is_flag=True, help="Store although cells of the old baseline are gone.")
 def refresh(
@@ -191,13 +238,28 @@ def refresh(
     )
 
 
+@cli.command("diff-baselines")
+@click.argument("before", type=_DIRECTORY)
+@click.argument("after", type=_DIRECTORY)
+@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+def diff_baselines(before: Path, after: Path, form: str) -> int:
+    """Show what happened to the cells of two folders of baselines, BEFORE and AFTER; judge nothing."""
+    from mish_guard.commands import diff_baselines as command
+
+    return command.show(before, after, as_markdown=form == "markdown")
+
+
 @cli.command()
+@_profile
 @_format
-def doctor(form: str) -> int:
-    """Examine the machine: what Core ML can do here, and what to repair."""
+def doctor(profiles: Sequence[str], form: str) -> int:
+    """Examine the machine: what Core ML can do here, and what to repair.
+
+    With --profile, only what those compute units need counts.
+    """
     from mish_guard.commands import doctor as command
 
-    return command.show(as_object=form == "json")
+    return command.show(profiles, as_object=form == "json")
 
 
 @cli.command("rebuild-controls")
@@ -214,8 +276,7 @@ def rebuild_controls(reason: str, controls: Path | None) -> int:
 def _order(engine: str, profiles: Sequence[str], lowering: str, matrix: Path | None, controls: Path | None) -> Order:
     from mish_guard.matrix.run import Order
 
-    chosen = "emulator" if engine == "auto" else engine
-    return Order(engine=chosen, profiles=tuple(profiles), lowering=lowering, matrix=matrix, controls=controls)
+    return Order(engine=engine, profiles=tuple(profiles), lowering=lowering, matrix=matrix, controls=controls)
 
 
 def _known(names: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,10 @@ _MANIFEST = "controls.json"
 
 
 def stored_package(role: Role, model: str, folder: Path) -> Path:
-    """Where the control of a role for a model of the matrix lies; raises MachineError where there is none."""
+    """Where the control of a role for a model of the matrix lies; raises MachineError where there is none.
+
+    A model on a rung of its ladder has a name of its own, and so a control of its own.
+    """
     path = folder / f"{LOWERING[role]}-{model}.mlpackage"
     if not path.is_dir():
         msg = f"There is no stored {role.value} for the model '{model}' in '{folder}'."
@@ -58,15 +61,15 @@ def rebuild(folder: Path, provenance: dict[str, Any]) -> None:
         fresh.mkdir()
         for lowering in LOWERING.values():
             for name in CASES:
-                case = modules.case(name)
-                convert(
-                    case.build(),
-                    case.feeds()[0],
-                    lowering=lowering,
-                    frontend=Frontend.TORCHSCRIPT,
-                    backend=Backend.MLPROGRAM_FP16,
-                    stem=fresh / f"{lowering}-{case.model}",
-                )
+                for case in modules.on_every_rung(modules.case(name)):
+                    convert(
+                        case.build(),
+                        case.feeds()[0],
+                        lowering=lowering,
+                        frontend=Frontend.TORCHSCRIPT,
+                        backend=Backend.MLPROGRAM_FP16,
+                        stem=fresh / f"{lowering}-{case.model}",
+                    )
         manifest = {"files": _hashes(fresh), "provenance": provenance}
         files.write_atomically(fresh / _MANIFEST, files.readable_json(manifest))
         if folder.exists():

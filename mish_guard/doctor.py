@@ -87,9 +87,13 @@ def examine(*, run: device.Runner | None = None) -> tuple[Check, ...]:
     )
 
 
-def exit_code(checks: Iterable[Check]) -> ExitCode:
-    """PASS: ready for the Neural Engine. INCONCLUSIVE: ready for all but it. BROKEN: not ready for Core ML."""
-    failed = [check for check in checks if check.outcome is Outcome.FAIL]
+def exit_code(checks: Iterable[Check], *, neural_engine: bool = True) -> ExitCode:
+    """PASS: ready for what is asked. INCONCLUSIVE: ready for all but the Neural Engine. BROKEN: not for Core ML.
+
+    Without `neural_engine` nothing is asked of it, and what only it needs does not count.
+    """
+    counted = [check for check in checks if neural_engine or not check.neural_engine]
+    failed = [check for check in counted if check.outcome is Outcome.FAIL]
     if not failed:
         return ExitCode.PASS
     return ExitCode.INCONCLUSIVE if all(check.neural_engine for check in failed) else ExitCode.BROKEN

@@ -170,6 +170,45 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One operation, constants apart: its name, MIL's name for what it does, and `cpu`, `gpu`, `ne` or `unknown`."""
+
+    name: str
+    op: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One model offered to the Neural Engine on one rung of a ladder: the plan for it, or why there is none."""
+
+    ladder: str
+    rung: str
+    cell: str
+    activation: str
+    operations: tuple[Placed, ...] = ()
+    failure: str | None = None
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the plan puts the whole activation on the Neural Engine."""
+        return self.activation == "ne"
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there is a plan and it puts the activation, or a part of it, elsewhere."""
+        return self.activation not in ("ne", "unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Seconds of wall time that Core ML took: to compile and load a model, and for all predictions of a cell."""
+
+    load: float
+    predict: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Culprit:
     """The first operation, in graph order, whose output is wrong at the first bad input."""
 
@@ -192,7 +231,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What one cell gave: figures, or the failure that took their place."""
+    """What one cell gave: figures, or the failure that took their place.
+
+    `rung` is the shape on which a cell with a routing ladder was measured at a real Neural Engine; None elsewhere:
+    the shape is then the only one there is.
+    """
 
     key: CellKey
     known_gap: str | None
@@ -201,13 +244,16 @@ class Measurement:
     placement: Placement | None = None
     culprit: Culprit | None = None
     repeats_agree: bool | None = None
+    rung: str | None = None
+    times: Times | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """The coremltools tree under test and the lowering it was asked to use.
 
-    `source`, `commit` and `native` are known of a tree that `ci/build_coremltools.py` built.
+    `source`, `commit`, `native` and `diff` (what was patched, as a unified diff) are known of a tree that
+    `ci/build_coremltools.py` built.
     """
 
     coremltools: str
@@ -220,6 +266,7 @@ class Candidate:
     source: str | None = None
     commit: str | None = None
     native: str | None = None
+    diff: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +274,9 @@ class Run:
     """One pytest run of the matrix: who was judged, on what, and every measurement by key.
 
     `neural_engines` names the places that are, or play, a Neural Engine; `expected` the keys of every cell that the
-    run set out to measure; `controls_error` says what is wrong with the stored controls.
+    run set out to measure; `controls_error` says what is wrong with the stored controls. A run of several engines
+    (`auto` on a Mac) says in `engines` which one each place belongs to, and holds their devices by name in `device`.
+    `attempts` is the climb of every routing ladder, `notes` what else a reader should know.
     """
 
     candidate: Candidate
@@ -239,3 +288,19 @@ class Run:
     measurements: Mapping[str, Measurement]
     created: str
     controls_error: str | None = None
+    engines: Mapping[str, str] = field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def engine_at(self, where: str) -> str:
+        """The name of the engine that a place belongs to."""
+        return self.engines.get(where, self.engine)
+
+    def is_hardware(self, where: str) -> bool:
+        """Whether what was measured at a place ran on hardware."""
+        return self.engine_at(where) != "emulator"
+
+    def device_at(self, where: str) -> Mapping[str, Any]:
+        """What the engine of a place ran on."""
+        device: Mapping[str, Any] = self.device[self.engine_at(where)] if self.engines else self.device
+        return device

@@ -6,6 +6,8 @@ outputs become figures.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,16 +19,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from mish_guard import fp16, measure, reference
+from mish_guard import fp16, measure, reference, rungs
 from mish_guard.errors import NotComparableError, UsageError
 from mish_guard.model import Figures
+from mish_guard.rungs import Rung
 
 Half = NDArray[np.float16]
-
-# Flattened, a sweep tile feeds 16384 inputs to the head, the largest extent that the Neural Engines of M1 to M3
-# accept (ANEForge, docs/cross-chip.md).
-_TILE = 128
-_TILE_SHAPE = (1, 1, _TILE, _TILE)
 
 
 class Handwritten(nn.Module):
@@ -71,46 +69,47 @@ def log_sum_exp(x: Any) -> NDArray[np.float64]:
 class Sweep(nn.Module):
     """A delta convolution, the activation, and a head, as the reproduction of coremltools #2687 has them.
 
-    The convolution copies its input, so every output of the activation belongs to one known input; the head gives the
-    Neural Engine a reason to take the model. The first output shows which inputs the convolution carried unchanged.
+    The convolution copies its input, channel by channel, so every output of the activation belongs to one known
+    input, and an input that is not finite spoils no other channel; the head gives the Neural Engine a reason to take
+    the model. The first output shows which inputs the convolution carried unchanged.
     """
 
-    def __init__(self, activation: nn.Module, kernel: int) -> None:
+    def __init__(self, activation: nn.Module, kernel: int, rung: Rung) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 1, kernel, padding="same", bias=False)
+        self.conv = nn.Conv2d(rung.channels, rung.channels, kernel, padding="same", groups=rung.channels, bias=False)
         self.activation = activation
-        self.head = nn.Linear(_TILE * _TILE, 1, bias=False)
+        self.head = nn.Linear(rung.flattened, rung.outputs, bias=False)
         with torch.no_grad():
-            self.conv.weight.zero_()[0, 0, kernel // 2, kernel // 2] = 1.0
-            self.head.weight.fill_(2.0**-14)
+            self.conv.weight.zero_()[:, 0, kernel // 2, kernel // 2] = 1.0
+            self.head.weight.fill_(1.0 / rungs.MOST_FLATTENED)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(1, 1, 128, 128) to what the convolution carried, the activation, and the head."""
+        """(1, channels, spatial, spatial) to what the convolution carried, the activation, and the head."""
         carried = self.conv(x)
         activated = self.activation(carried)
         return carried, activated, self.head(torch.flatten(activated, 1))
 
 
 class Stability(nn.Module):
-    """The model of the test in coremltools PR #2618: convolution 1 → 16, mish, flatten, linear to 10.
+    """The model of the test in coremltools PR #2618: convolution 1 → 16, mish, flatten, linear to 10; or on a rung.
 
     The linear weights of the original are not known; 1 / 12544 turns the output into the mean of mish and keeps every
     partial sum far below 2**15, where the Neural Engine's sums overflow.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rung: Rung) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 16, 3, padding="same")
+        self.conv = nn.Conv2d(1, rung.channels, 3, padding="same")
         self.activation = nn.Mish()
-        self.head = nn.Linear(28 * 28 * 16, 10)
+        self.head = nn.Linear(rung.flattened, rung.outputs)
         with torch.no_grad():
             self.conv.weight.fill_(1.0)
             self.conv.bias.zero_()  # type: ignore[union-attr]
-            self.head.weight.fill_(1.0 / (28 * 28 * 16))
+            self.head.weight.fill_(1.0 / rung.flattened)
             self.head.bias.zero_()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(1, 1, 28, 28) to (1, 10)."""
+        """(1, 1, spatial, spatial) to (1, outputs)."""
         return self.head(torch.flatten(self.activation(self.conv(x)), 1))  # type: ignore[no-any-return]
 
 
@@ -160,6 +159,13 @@ class Case(Protocol):
     def model(self) -> str:
         """The name of the conversion, which cases may share."""
 
+    @property
+    def ladder(self) -> str | None:
+        """The name of the ladder whose rungs the model can take, in `rungs.LADDERS`; None for one of one shape."""
+
+    def on(self, rung: Rung) -> Case:
+        """The same case on a rung of its ladder; `model` names the rung unless it is the ladder's first."""
+
     def build(self) -> nn.Module:
         """The torch module in evaluation mode, float32."""
 
@@ -175,7 +181,7 @@ class Case(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepCase:
-    """Every half-precision number through one activation.
+    """Every half-precision number through one activation: bare, of one `shape`, or behind a convolution, on a `rung`.
 
     A 3x3 delta kernel multiplies eight neighbours by zero, and 0 * inf is NaN: inputs that are not finite lie apart,
     every other row and column of tiles of their own.
@@ -184,11 +190,25 @@ class SweepCase:
     model: str
     activation: Callable[[], nn.Module]
     kernel: int | None
-    shape: tuple[int, ...] = _TILE_SHAPE
+    bare_shape: tuple[int, ...] = ()
     want: Callable[[Any], Any] = reference.mish
+    rung: Rung = rungs.LADDERS["sweep"][0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one prediction's inputs."""
+        tile = (1, self.rung.channels, self.rung.spatial, self.rung.spatial)
+        return self.bare_shape if self.kernel is None else tile
+
+    @property
+    def ladder(self) -> str | None:
+        return None if self.kernel is None else "sweep"
+
+    def on(self, rung: Rung) -> SweepCase:
+        return dataclasses.replace(self, model=_model_on(self.model, self.ladder, rung), rung=rung)
 
     def build(self) -> nn.Module:
-        return (self.activation() if self.kernel is None else Sweep(self.activation(), self.kernel)).eval()
+        return (self.activation() if self.kernel is None else Sweep(self.activation(), self.kernel, self.rung)).eval()
 
     def feeds(self) -> list[tuple[Half, ...]]:
         finite, special = self._tiles()
@@ -204,7 +224,9 @@ class SweepCase:
         covered = np.ones(len(inputs), dtype=bool)
         if self.kernel is not None:
             covered = self._joined(predictions[: len(finite)], 0)[: len(inputs)] == inputs
-        return measure.sweep(inputs, got, self.want(inputs), covered=covered, specials=self._specials(predictions))
+        return measure.sweep(
+            inputs, got, self.want(inputs), covered=covered, specials=self._specials(predictions[len(finite) :])
+        )
 
     def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
         position = int(np.flatnonzero(fp16.finite_values() == np.float16(x))[0])
@@ -220,18 +242,24 @@ class SweepCase:
         finite = fp16.finite_values()
         padded = np.zeros(-(-len(finite) // size) * size, dtype=np.float16)
         padded[: len(finite)] = finite
-        special = np.zeros(size, dtype=np.float16)
-        special[self._special_places()] = fp16.special_values()
-        return [tile.reshape(self.shape) for tile in padded.reshape(-1, size)], [special.reshape(self.shape)]
+        places, values = self._special_places(), fp16.special_values()
+        special = np.zeros((-(-len(values) // len(places)), size), dtype=np.float16)
+        for tile, start in zip(special, range(0, len(values), len(places)), strict=True):
+            chunk = values[start : start + len(places)]
+            tile[places[: len(chunk)]] = chunk
+        return [tile.reshape(self.shape) for tile in padded.reshape(-1, size)], [
+            tile.reshape(self.shape) for tile in special
+        ]
 
     def _special_places(self) -> NDArray[np.intp]:
-        """Flat places no two of which lie in one 3x3 neighbourhood."""
+        """Flat places no two of which lie in one 3x3 neighbourhood; a tile's side is even."""
         places = np.arange(math.prod(self.shape)).reshape(-1, self.shape[-1])
-        return places[::2, ::2].ravel()[: len(fp16.special_values())] if self.kernel else places.ravel()[:2048]
+        return places[::2, ::2].ravel() if self.kernel else places.ravel()
 
     def _specials(self, predictions: Sequence[Sequence[Any]]) -> dict[str, Half]:
         inputs = fp16.special_values()
-        got = self._half(predictions[-1][self._activation_output]).ravel()[self._special_places()]
+        tiles = [self._half(prediction[self._activation_output]).ravel() for prediction in predictions]
+        got = np.concatenate([tile[self._special_places()] for tile in tiles])[: len(inputs)]
         return {
             "+inf": got[np.isposinf(inputs)],
             "-inf": got[np.isneginf(inputs)],
@@ -257,6 +285,15 @@ class OutputCase:
     module: Callable[[], nn.Module]
     shape: tuple[int, ...]
     scale: float
+    ladder: str | None = None
+
+    def on(self, rung: Rung) -> OutputCase:
+        return dataclasses.replace(
+            self,
+            model=_model_on(self.model, self.ladder, rung),
+            module=functools.partial(Stability, rung),
+            shape=_stability_shape(rung),
+        )
 
     def build(self) -> nn.Module:
         return self.module().eval()
@@ -284,11 +321,24 @@ class OutputCase:
 
 
 def _stability(scale: float) -> OutputCase:
-    return OutputCase(model="stability", module=Stability, shape=(1, 1, 28, 28), scale=scale)
+    first = rungs.LADDERS["stability"][0]
+    module = functools.partial(Stability, first)
+    return OutputCase(model="stability", module=module, shape=_stability_shape(first), scale=scale, ladder="stability")
+
+
+def _stability_shape(rung: Rung) -> tuple[int, ...]:
+    return (1, 1, rung.spatial, rung.spatial)
+
+
+def _model_on(model: str, ladder: str | None, rung: Rung) -> str:
+    if ladder is None:
+        msg = f"The model '{model}' has one shape and no ladder."
+        raise UsageError(msg)
+    return model if rung == rungs.LADDERS[ladder][0] else f"{model}-{rung}"
 
 
 def _rank(shape: tuple[int, ...]) -> SweepCase:
-    return SweepCase(model=f"rank-{len(shape)}", activation=nn.Mish, kernel=None, shape=shape)
+    return SweepCase(model=f"rank-{len(shape)}", activation=nn.Mish, kernel=None, bare_shape=shape)
 
 
 CASES: dict[str, Case] = {
@@ -318,3 +368,8 @@ def case(name: str) -> Case:
     except KeyError:
         msg = f"No case is called '{name}'. Choose from: {', '.join(CASES)}."
         raise UsageError(msg) from None
+
+
+def on_every_rung(case: Case) -> tuple[Case, ...]:
+    """The case on each rung of its ladder; the case alone where it has none."""
+    return (case,) if case.ladder is None else tuple(case.on(rung) for rung in rungs.LADDERS[case.ladder])

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from mish_guard import files, fp16
 from mish_guard.errors import UnreadableFileError
 from mish_guard.model import (
+    Attempt,
     BadInterval,
     BinadeFigures,
     Candidate,
@@ -23,8 +24,10 @@ from mish_guard.model import (
     Failure,
     Figures,
     Measurement,
+    Placed,
     Placement,
     Run,
+    Times,
     Worst,
 )
 
@@ -90,20 +93,26 @@ def read_run(path: Path) -> Run:
         measurements=measurements,
         created=section["created"],
         controls_error=section["controls_error"],
+        engines=section["engines"],
+        attempts=tuple(_attempt_from_json(each) for each in section["attempts"]),
+        notes=tuple(section["notes"]),
     )
 
 
 def run_section(run: Run) -> dict[str, Any]:
     """What a results file says of a run besides its measurements."""
     return {
+        "attempts": [dataclasses.asdict(each) for each in run.attempts],
         "candidate": dataclasses.asdict(run.candidate),
         "controls_error": run.controls_error,
         "created": run.created,
         "device": dict(run.device),
         "engine": run.engine,
+        "engines": dict(run.engines),
         "expected": list(run.expected),
         "matrix_sha256": run.matrix_sha256,
         "neural_engines": list(run.neural_engines),
+        "notes": list(run.notes),
     }
 
 
@@ -114,12 +123,13 @@ def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
         document["known_gap"] = measurement.known_gap
     if measurement.figures is not None:
         document["figures"] = figures_to_json(measurement.figures)
-    for name in ("failure", "placement", "culprit"):
+    for name in ("failure", "placement", "culprit", "times"):
         value = getattr(measurement, name)
         if value is not None:
             document[name] = dataclasses.asdict(value)
-    if measurement.repeats_agree is not None:
-        document["repeats_agree"] = measurement.repeats_agree
+    for name in ("repeats_agree", "rung"):
+        if getattr(measurement, name) is not None:
+            document[name] = getattr(measurement, name)
     return document
 
 
@@ -133,7 +143,13 @@ def measurement_from_json(document: Mapping[str, Any]) -> Measurement:
         placement=_optional(document.get("placement"), lambda value: Placement(**value)),
         culprit=_optional(document.get("culprit"), lambda value: Culprit(**value)),
         repeats_agree=document.get("repeats_agree"),
+        rung=document.get("rung"),
+        times=_optional(document.get("times"), lambda value: Times(**value)),
     )
+
+
+def _attempt_from_json(document: Mapping[str, Any]) -> Attempt:
+    return Attempt(**{**document, "operations": tuple(Placed(**each) for each in document["operations"])})
 
 
 def figures_to_json(figures: Figures) -> dict[str, Any]:

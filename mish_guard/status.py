@@ -46,7 +46,7 @@ _UNLIKE_BEFORE = frozenset({Status.WORSE, Status.GAP_CLOSED})
 
 def rows(run: Run, baselines: Mapping[str, Baseline]) -> Iterator[Row]:
     """Every cell that the run set out to measure, did measure, or that a baseline (by place) holds."""
-    seeing = _seeing(run)
+    seen = seeing(run)
     stored = {key: cell for baseline in baselines.values() for key, cell in baseline.cells.items()}
     for key in sorted({*run.expected, *run.measurements, *stored}):
         measurement, baseline = run.measurements.get(key), stored.get(key)
@@ -54,7 +54,7 @@ def rows(run: Run, baselines: Mapping[str, Baseline]) -> Iterator[Row]:
         if measurement is not None:
             found = _status(measurement, baseline, baselines)
             if measurement.key.where in run.neural_engines:
-                found = _at_neural_engine(found, measurement, baseline, sees=measurement.key.where in seeing)
+                found = _at_neural_engine(found, measurement, baseline, sees=measurement.key.where in seen)
         yield Row(cell=key, status=found, measurement=measurement, baseline=baseline)
 
 
@@ -70,6 +70,9 @@ def _status(measurement: Measurement, baseline: Measurement | None, baselines: M
     if baseline is None:
         return Status.NO_BASELINE if there is None else Status.NEW
     if there is None or dict(there.formula) != FORMULA or measurement.figures is None or baseline.figures is None:
+        return Status.NOT_COMPARABLE
+    if measurement.rung != baseline.rung:
+        # Another shape is another model: figures that agree, or do not, say nothing about a change of the tree.
         return Status.NOT_COMPARABLE
     changed = Status(compare.change(measurement, baseline).value)
     is_gap = measurement.known_gap is not None and changed in (Status.SAME, Status.WITHIN)
@@ -94,7 +97,7 @@ def _at_neural_engine(found: Status, measurement: Measurement, baseline: Measure
     return Status.WORSE if sees and elsewhere else Status.NO_EVIDENCE
 
 
-def _seeing(run: Run) -> frozenset[str]:
+def seeing(run: Run) -> frozenset[str]:
     """The Neural Engines of a run that caught every negative control they were given, one at least."""
     caught: dict[str, bool] = {}
     for measurement in run.measurements.values():

@@ -24,7 +24,7 @@ from mish_guard.baseline import Baseline
 from mish_guard.errors import ExitCode
 from mish_guard.explain import Defect, Signature, defect, main_interval, signature
 from mish_guard.model import BadInterval, Family, Measurement, Role, Run
-from mish_guard.status import Row, Status
+from mish_guard.status import Row, Status, seeing
 
 
 class Verdict(str, enum.Enum):
@@ -129,7 +129,7 @@ def _conclude(
         ),
         (not armed, Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE, _unarmed_reason(run, rows)),
         (
-            count[Status.NO_EVIDENCE] > 0 or not _used_every_neural_engine(run),
+            count[Status.NO_EVIDENCE] > 0 or _used_neural_engines(run) != set(run.neural_engines),
             Verdict.INCONCLUSIVE,
             ExitCode.INCONCLUSIVE,
             "the candidate was not placed on the Neural Engine: its figures are no evidence of it",
@@ -150,11 +150,11 @@ def _judges_the_tree(run: Run, rows: Sequence[Row]) -> bool:
     return bool(places) and set(run.neural_engines) <= places
 
 
-def _used_every_neural_engine(run: Run) -> bool:
-    """At every Neural Engine of the run at least one cell of the candidate's mish was placed on it."""
+def _used_neural_engines(run: Run) -> set[str]:
+    """The Neural Engines of the run on which at least one cell of the candidate's mish was placed."""
     judged = [cell for cell in run.measurements.values() if cell.key.role is Role.CANDIDATE]
     used = {cell.key.where for cell in judged if cell.key.family is not Family.SURFACE and compare.placed(cell)}
-    return set(run.neural_engines) <= used
+    return used & set(run.neural_engines)
 
 
 def _positive_control_reason(rows: Sequence[Row]) -> str | None:
@@ -182,8 +182,25 @@ def _unarmed_reason(run: Run, rows: Sequence[Row]) -> str:
     if not run.neural_engines:
         return "no Neural Engine took part: nothing here can show the defect"
     if any(_is_failed(row, Role.NEGATIVE_CONTROL) for row in rows):
-        return "the negative control was not caught: this engine cannot show the defect"
+        untaken = untaken_ladders(run)
+        why = f"no shape of {', '.join(untaken)} was placed on it" if untaken else "this engine cannot show the defect"
+        return f"the negative control was not caught: {why}"
     return "a control is missing at a Neural Engine"
+
+
+def measured_neural_engines(run: Run) -> list[str]:
+    """The real Neural Engines of a run that showed the defect of the negative control and ran the candidate."""
+    seen = seeing(run) & _used_neural_engines(run)
+    return sorted(where for where in seen if run.is_hardware(where))
+
+
+def untaken_ladders(run: Run) -> list[str]:
+    """The routing ladders on no rung of which the Neural Engine took every model that it was offered."""
+    ladders: dict[str, dict[str, bool]] = {}
+    for each in run.attempts:
+        rungs = ladders.setdefault(each.ladder, {})
+        rungs[each.rung] = rungs.get(each.rung, True) and each.is_placed
+    return [ladder for ladder, rungs in ladders.items() if not any(rungs.values())]
 
 
 def _is_failed(row: Row, role: Role) -> bool:
@@ -249,7 +266,7 @@ def _message(row: Row, measurement: Measurement) -> str:
     if row.status is Status.NEW:
         return "the baseline does not know this cell"
     if row.status is Status.NOT_COMPARABLE:
-        return "the baseline was measured by other formulas"
+        return _incomparable(measurement, row.baseline)
     if row.status is Status.BETTER:
         return "better than the baseline, which is stale"
     if row.status is Status.NO_EVIDENCE:
@@ -260,6 +277,12 @@ def _message(row: Row, measurement: Measurement) -> str:
             changes.append(f"the activation left the Neural Engine: it is placed on {_devices(measurement)}")
         return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
     return limits.complaint(measurement) or ""
+
+
+def _incomparable(measurement: Measurement, baseline: Measurement | None) -> str:
+    if baseline is not None and measurement.rung != baseline.rung:
+        return f"measured at {measurement.rung or 'the one shape'}, the baseline at {baseline.rung or 'the one shape'}"
+    return "the baseline was measured by other formulas"
 
 
 def _devices(measurement: Measurement) -> str:

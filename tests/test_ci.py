@@ -28,7 +28,8 @@ def gate(*arguments: object) -> subprocess.CompletedProcess[str]:
     [
         (["--coremltools"], "--coremltools wants a source: git:URL@REF, dir:PATH or sdist:VERSION"),
         (["--coremltools="], "'' is no source of coremltools"),
-        (["--lowering"], "--lowering wants a name, or as-is"),
+        (["--lowering"], "--lowering wants a name"),
+        (["--native"], "--native wants a name"),
         (["--lowering="], "No lowering is called ''"),
         (["--lowering", "relu"], "No lowering is called 'relu'"),
         (["--coremltools", "svn:x"], "'svn:x' is no source of coremltools"),
@@ -60,6 +61,19 @@ def test_the_pinned_tree_is_built_and_judged(
     assert Path(candidate["path"]).is_relative_to(ROOT / "build" / "environments")
     over = {each["cell"] for each in judged["findings"] if each["defect"] == "MISH-SOFTPLUS-CLIFF"}
     assert over == ({"sweep/mish-k3/torchscript/mlprogram-fp16@ane"} if code is ExitCode.FAIL else set())
+
+
+def test_the_key_of_the_cache_is_that_of_the_tree_that_was_named() -> None:
+    told = [
+        subprocess.run([ROOT / "ci" / "candidate", *words], capture_output=True, text=True, check=True).stdout
+        for words in (
+            ("--print-cache-key", "--coremltools", f"dir:{ROOT / 'tests' / 'cmake_project'}"),
+            ("--coremltools", f"dir:{ROOT / 'tests' / 'cmake_project'}", "--print-cache-key"),
+            ("--print-cache-key",),
+        )
+    ]
+    assert all(line.startswith("key=native-") for line in told)
+    assert told[0] == told[1] != told[2]
 
 
 def test_the_yardstick_of_the_bench_is_there(tmp_path: Path) -> None:

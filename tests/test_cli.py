@@ -30,7 +30,7 @@ def test_the_exit_codes_are_those_of_the_help(invoke: Invoke) -> None:
     ("arguments", "complaint"),
     [
         (["gate", "--lowering", "relu"], "No lowering is called 'relu'. Choose one of: as-is, softplus, exp"),
-        (["gate", "--profile", "m1"], "No profile is called 'm1'. Choose one of: ieee-fp16, ane"),
+        (["gate", "--profile", "m1"], "No profile is called 'm1', nor a compute unit. Choose from: ieee-fp16, ane"),
         (["lowerings", "--profile", "m1"], "No profile is called 'm1'"),
         (["lowerings", "relu"], "No lowering is called 'relu'"),
         (["explain", "mish"], "'mish' is not a cell; expected [role:]family/case/frontend/backend@where"),

@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What was built, written beside the wheel and into the package."""
+    """What was built, written beside the wheel and into the package; `diff` is the patch of the converter."""
 
     source: str
     version: str
@@ -30,7 +30,7 @@ class Record:
     lowering: str
     native: str
     native_reason: str
-    converter_diff_sha256: str
+    diff: str
 
 
 def build(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> tuple[Path, Record]:
@@ -56,7 +56,7 @@ def build(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> tuple[P
             lowering=lowering,
             native=used.value,
             native_reason=reason,
-            converter_diff_sha256=files.sha256(made.diff),
+            diff=made.diff,
         )
         _leave_record(tree, record)
         packed = wheel.pack(tree, version, out / "wheels")

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import click
 
 from mish_guard import doctor
 from mish_guard.doctor import Outcome
+from mish_guard.engines.coreml import NEURAL_ENGINE
 from mish_guard.errors import ExitCode
 
 _READY = {
-    ExitCode.PASS: "READY: everything, the Neural Engine included",
+    ExitCode.PASS: "READY",
     ExitCode.INCONCLUSIVE: "READY for everything but the Neural Engine",
     ExitCode.BROKEN: "BROKEN: Core ML cannot be used here; the emulator can (--engine emulator)",
 }
 
+_WHAT = {True: ": everything, the Neural Engine included", False: " for what was asked: no Neural Engine"}
 
-def show(*, as_object: bool) -> ExitCode:
-    """Examine the machine, print one line for each check and its fix; the exit code says what is ready."""
+
+def show(places: Sequence[str], *, as_object: bool) -> ExitCode:
+    """Examine the machine, print one line for each check and its fix; the exit code says what is ready.
+
+    Only what `places` need counts; none: all compute units.
+    """
     checks = doctor.examine()
-    code = doctor.exit_code(checks)
+    wanted = not places or NEURAL_ENGINE in places
+    code = doctor.exit_code(checks, neural_engine=wanted)
     if as_object:
         document = {"exit_code": int(code), "checks": [dataclasses.asdict(check) for check in checks]}
         click.echo(json.dumps(document, indent=1, allow_nan=False))
         return code
-    click.echo(_READY[code])
+    click.echo(_READY[code] + (_WHAT[wanted] if code is ExitCode.PASS else ""))
     for check in checks:
         click.echo(f"{check.outcome.value:5}{check.name}: {check.detail}")
         if check.outcome is not Outcome.OK and check.fix:
             click.echo(f"       {check.fix}")
-    failed = next((check.fix for check in checks if check.outcome is Outcome.FAIL and check.fix), None)
-    click.echo(f"Next: {failed}" if failed else "Next: mish-guard gate --engine coreml")
+    repair = next((check.fix for check in checks if check.outcome is Outcome.FAIL and check.fix), None)
+    wants_repair = repair is not None and code is not ExitCode.PASS
+    click.echo(f"Next: {repair}" if wants_repair else "Next: mish-guard gate --engine coreml")
     return code

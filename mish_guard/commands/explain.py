@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mish_guard import engines, explain, files, fp16, limits, lowerings, matrix, modules, record
+from mish_guard import engines, explain, files, fp16, limits, lowerings, matrix, record
 from mish_guard.candidate import identify
 from mish_guard.commands.gate import RESULTS
 from mish_guard.engines import Engine
@@ -17,7 +17,8 @@ from mish_guard.errors import ExitCode, GuardError
 from mish_guard.matrix import Place
 from mish_guard.matrix.bench import Bench
 from mish_guard.model import CellKey, Figures, Measurement
-from mish_guard.report import table, text
+from mish_guard.report import table
+from mish_guard.report.findings import interval_text
 
 _WORST_BINADES = 5
 
@@ -29,26 +30,22 @@ def show(name: str, *, lowering: str | None, x: float | None, matrix_file: Path 
     """
     key = CellKey.parse(name)
     engine = engines.create("emulator" if key.where in profiles.PROFILES else "coreml", [key.where])
-    cell = _cell(key, engine, matrix_file or matrix.DEFAULT)
+    place = Place(name=key.where, is_neural_engine=engine.is_neural_engine(key.where))
+    cells = matrix.load(matrix_file or matrix.DEFAULT, [place])
+    cell = next((cell for cell in cells if cell.key == key), matrix.Cell(key=key, known_gap=None))
     used = lowering or _last_lowering(out)
     who = identify(used)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(engine, used, Path(folder), files.DATA / "controls")
+        bench = Bench(engine, used, Path(folder), files.DATA / "controls", judges=cells)
         measured = bench.measure(cell)
         for line in _lines(measured):
             click.echo(line)
         click.echo(f"coremltools {who.coremltools}, lowering {used}: {who.path}")
         if measured.figures is not None:
-            _echo_trace(bench.package(key), engine, measured, x)
+            _echo_trace(bench, engine, measured, x)
     click.echo("")
     click.echo(f"Again: mish-guard explain '{key}' --lowering {used}")
     return ExitCode.PASS
-
-
-def _cell(key: CellKey, engine: Engine, path: Path) -> matrix.Cell:
-    place = Place(name=key.where, is_neural_engine=engine.is_neural_engine(key.where))
-    found = [cell for cell in matrix.load(path, [place]) if cell.key == key]
-    return found[0] if found else matrix.Cell(key=key, known_gap=None)
 
 
 def _last_lowering(out: Path) -> str:
@@ -64,6 +61,8 @@ def _lines(measured: Measurement) -> Iterator[str]:
     figures = measured.figures
     if figures is None:
         return
+    if measured.rung is not None:
+        yield f"shape        {measured.rung}"
     yield from _figures(figures)
     known = explain.defect(measured, explain.load_defects())
     if not limits.is_within(figures):
@@ -79,7 +78,7 @@ def _lines(measured: Measurement) -> Iterator[str]:
 def _figures(figures: Figures) -> Iterator[str]:
     yield f"covered      {figures.n_covered} of {figures.n_total}"
     for interval in figures.bad_intervals:
-        yield f"over ceiling {text.interval_text(interval)}, {interval.count} inputs"
+        yield f"over ceiling {interval_text(interval)}, {interval.count} inputs"
     yield f"max_abs      {figures.max_abs.value:.6g} at {figures.max_abs.at!r}"
     yield f"max_ulp      {figures.max_ulp.value:.6g} at {figures.max_ulp.at!r}"
     yield f"mean_abs     {figures.mean_abs:.6g}"
@@ -90,14 +89,14 @@ def _figures(figures: Figures) -> Iterator[str]:
         yield f"binade       {name}: {each.max_ulp:.4g} ulp, mean_abs {each.mean_abs:.3g}"
 
 
-def _echo_trace(package: Path, engine: Engine, measured: Measurement, x: float | None) -> None:
-    case, figures, interval = modules.case(measured.key.case), measured.figures, explain.main_interval(measured)
+def _echo_trace(bench: Bench, engine: Engine, measured: Measurement, x: float | None) -> None:
+    case, figures, interval = bench.case(measured.key), measured.figures, explain.main_interval(measured)
     if figures is None:
         return
     at = x if x is not None else (figures.max_abs.at if interval is None else interval.first)
     located = case.locate(at)
     feed, place = located if located is not None else (0, None)
-    steps = engine.trace(package, case.feeds()[feed], measured.key.where, place)
+    steps = engine.trace(bench.package(measured.key), case.feeds()[feed], measured.key.where, place)
     if not steps:
         click.echo(f"The engine '{engine.name}' cannot look between operations.")
         return

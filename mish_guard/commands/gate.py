@@ -13,18 +13,25 @@ from mish_guard import baseline, explain, files, record, verdict
 from mish_guard.errors import ExitCode
 from mish_guard.matrix.run import Order, run_matrix
 from mish_guard.model import Run
-from mish_guard.report import as_json, text
+from mish_guard.report import as_json, markdown, text
 from mish_guard.verdict import Judgement, Verdict
 
-RESULTS = "results.json"
+# What a gate run leaves in its folder; `candidate.diff` only where the tree under test was patched.
+RESULTS, REPORT, SUMMARY, DIFF = "results.json", "report.json", "summary.md", "candidate.diff"
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow", Verdict.BROKEN: "magenta"}
 
 
-def gate(order: Order, *, baselines: Path, out: Path, as_object: bool) -> ExitCode:
-    """Measure the matrix, compare with the baselines, print the verdict."""
+def gate(
+    order: Order, *, baselines: Path, base: Path | None, out: Path, as_object: bool, allow_unarmed: bool
+) -> ExitCode:
+    """Measure the matrix, compare with the baselines, print the verdict and leave it in `out`.
+
+    With `allow_unarmed` a run that only lacks a Neural Engine ends with 0; its verdict stays INCONCLUSIVE.
+    """
     measure(order, out)
-    return compare(out / RESULTS, baselines=baselines, out=out, as_object=as_object)
+    code = compare(out / RESULTS, baselines=baselines, base=base, out=out, as_object=as_object)
+    return ExitCode.PASS if allow_unarmed and code is ExitCode.INCONCLUSIVE else code
 
 
 def run(order: Order, *, out: Path) -> ExitCode:
@@ -34,32 +41,37 @@ def run(order: Order, *, out: Path) -> ExitCode:
     return ExitCode.PASS
 
 
-def compare(results: Path, *, baselines: Path, out: Path | None, as_object: bool) -> ExitCode:
-    """Judge a results file; with `out`, leave there what a new baseline would hold wherever the verdict is not PASS."""
+def compare(results: Path, *, baselines: Path, base: Path | None, out: Path | None, as_object: bool) -> ExitCode:
+    """Judge a results file; with `out`, leave the reports there."""
     measured = record.read_run(results)
-    judgement = verdict.judge(measured, baseline.load_for(measured, baselines), explain.load_defects())
+    judgement = verdict.judge(measured, baseline.load_for(measured, baselines, base), explain.load_defects())
     if out is not None:
-        _store_obtained(judgement, out)
+        _leave_reports(judgement, out)
     _print(judgement, as_object=as_object)
     return judgement.exit_code
 
 
 def measure(order: Order, out: Path) -> Run:
-    """Measure the matrix into `out`; leftovers of an older run are removed first."""
-    for leftover in out.glob("*.obtained.json"):
-        leftover.unlink()
-    places = ", ".join(order.profiles) if order.profiles else "all profiles"
+    """Measure the matrix into `out`; leftovers of an older run are removed first: they must not pass for this one's."""
+    for leftover in (*out.glob("*.obtained.json"), *(out / name for name in (RESULTS, REPORT, SUMMARY, DIFF))):
+        leftover.unlink(missing_ok=True)
+    places = ", ".join(order.profiles) if order.profiles else "all places"
     click.echo(f"Measuring the matrix: engine {order.engine}, {places}, lowering {order.lowering}", err=True)
     run_matrix(order, out / RESULTS)
     return record.read_run(out / RESULTS)
 
 
-def _store_obtained(judgement: Judgement, out: Path) -> None:
+def _leave_reports(judgement: Judgement, out: Path) -> None:
+    """The verdict for programs and for GitHub, the patch of the tree, and what new baselines would hold."""
+    files.write_atomically(out / REPORT, files.readable_json(as_json.document(judgement)))
+    files.write_atomically(out / SUMMARY, markdown.summary(judgement))
+    if judgement.run.candidate.diff:
+        files.write_atomically(out / DIFF, judgement.run.candidate.diff)
     if judgement.verdict is Verdict.PASS:
         return
     run = judgement.run
     for where in sorted({measurement.key.where for measurement in run.measurements.values()}):
-        name = baseline.path_of(out, run.engine, where, run.device).with_suffix(".obtained.json")
+        name = baseline.path_of(out, run.engine_at(where), where, run.device_at(where)).with_suffix(".obtained.json")
         files.write_atomically(name, baseline.text_of(run, where, reason="obtained by a gate run", repeats=1))
 
 

@@ -11,7 +11,8 @@ import click
 from mish_guard import explain, limits, lowerings, record
 from mish_guard.errors import ExitCode
 from mish_guard.model import Figures
-from mish_guard.report import table, text
+from mish_guard.report import table
+from mish_guard.report.findings import interval_text
 
 
 def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> ExitCode:
@@ -26,7 +27,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> E
             each.lowering,
             each.measurement.key.where,
             str(each.n_ops),
-            text.interval_text(explain.main_interval(each.measurement)) or "none",
+            interval_text(explain.main_interval(each.measurement)) or "none",
             "" if culprit is None else culprit.op,
             f"{figures.max_abs.value:.4g} at {figures.max_abs.at:.6g}",
             f"{figures.max_ulp.value:.4g} at {figures.max_ulp.at:.6g}",

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from mish_guard import baseline, compare, explain, files, verdict
+from mish_guard import baseline, changes, explain, files, verdict
 from mish_guard.baseline import Baseline
 from mish_guard.commands.gate import measure
 from mish_guard.errors import ExitCode, GuardError, UsageError
 from mish_guard.matrix.run import Order
 from mish_guard.model import Measurement, Run
-from mish_guard.report import table
+from mish_guard.report import text
 from mish_guard.status import Status
 from mish_guard.verdict import Judgement, Verdict
 
@@ -46,8 +46,8 @@ def refresh(
     if not allow_fewer_cells:
         _refuse_fewer_cells(judgement)
     texts = _texts(run, baselines, reason=reason, repeats=repeats)
-    for path, text in texts.items():
-        files.write_atomically(path, text)
+    for path, content in texts.items():
+        files.write_atomically(path, content)
     _show(run, old, texts)
     return ExitCode.PASS
 
@@ -98,7 +98,7 @@ def _digest(cell: Measurement) -> str | None:
 def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, str]:
     places = sorted({measurement.key.where for measurement in run.measurements.values()})
     return {
-        baseline.path_of(folder, run.engine, where, run.device): baseline.text_of(
+        baseline.path_of(folder, run.engine_at(where), where, run.device_at(where)): baseline.text_of(
             run, where, reason=reason, repeats=repeats
         )
         for where in places
@@ -107,36 +107,9 @@ def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, s
 
 def _show(run: Run, old: Mapping[str, Baseline], texts: Mapping[Path, str]) -> None:
     click.echo(f"STORED: {len(texts)} baselines")
-    before = {key: cell for each in old.values() for key, cell in each.cells.items()}
     after = {key: cell for key, cell in run.measurements.items() if not cell.key.role.is_control}
-    click.echo(changes(before, after))
+    click.echo("\n".join(text.changed(changes.between(changes.cells_of(old), after))))
     click.echo("")
     for path in texts:
         click.echo(f"wrote {path}")
     click.echo("Next: look at the table, commit the files.")
-
-
-def changes(before: Mapping[str, Measurement], after: Mapping[str, Measurement]) -> str:
-    """How many cells are new and unchanged, and the table of those that changed or went."""
-    new = after.keys() - before.keys()
-    moved = sorted(key for key, cell in before.items() if _moved(cell, after.get(key)))
-    summary = f"{len(before) - len(moved)} cells unchanged, {len(moved)} changed or gone, {len(new)} new"
-    if not moved:
-        return summary
-    rows = [(key, _how(before[key], after.get(key)), _ulp(before[key]), _ulp(after.get(key))) for key in moved]
-    drawn = table.render(("cell", "change", "max_ulp before", "max_ulp after"), rows)
-    return f"{summary}\n{drawn}"
-
-
-def _moved(before: Measurement, after: Measurement | None) -> bool:
-    return after is None or _digest(before) != _digest(after)
-
-
-def _how(before: Measurement, after: Measurement | None) -> str:
-    return "gone" if after is None else compare.change(after, before).value
-
-
-def _ulp(cell: Measurement | None) -> str:
-    if cell is None or cell.figures is None:
-        return "-"
-    return f"{cell.figures.max_ulp.value:.4g} at {cell.figures.max_ulp.at:.6g}"

@@ -1,6 +1,6 @@
 """Engines: what executes a converted model. They measure nothing and never judge.
 
-`emulator` runs anywhere; `coreml` needs a Mac.
+`emulator` runs anywhere; `coreml` needs a Mac; `auto` is both on a Mac, and the emulator elsewhere.
 """
 
 from __future__ import annotations
@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mish_guard.errors import UsageError
-from mish_guard.model import Culprit, Placement, Step
+from mish_guard.model import Culprit, Placed, Placement, Step, Times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What an engine returns for one model: the outputs of each prediction, in the order of the model's outputs."""
+    """What an engine returns for one model: the outputs of each prediction, in the order of the model's outputs.
+
+    `operations` are those of the placement, where a plan told them; `times` are those of the hardware.
+    """
 
     predictions: tuple[tuple[Any, ...], ...]
     placement: Placement
     repeats_agree: bool | None = None
+    operations: tuple[Placed, ...] = ()
+    times: Times | None = None
 
 
 class Engine(Protocol):
@@ -31,8 +36,14 @@ class Engine(Protocol):
     def places(self) -> tuple[str, ...]:
         """Every `where` this engine was asked to run."""
 
+    def engines(self) -> Mapping[str, str]:
+        """The engine of every place, by place, for an engine that is made of several; else empty."""
+
     def is_neural_engine(self, where: str) -> bool:
         """Whether the negative control must be caught at `where`."""
+
+    def is_hardware(self, where: str) -> bool:
+        """Whether what runs at `where` is real: only then can another shape change where a model runs."""
 
     def device(self) -> Mapping[str, Any]:
         """What the engine runs on, for the record."""
@@ -55,8 +66,12 @@ class Engine(Protocol):
 def create(name: str, places: Sequence[str]) -> Engine:
     """The engine called `name` for `places`; none: for all that it has and that can be used here.
 
-    Raises UsageError for an unknown name or place, MachineError for an engine that cannot run here.
+    Raises UsageError for an unknown name or place, MachineError for an engine that cannot run here: nothing falls back.
     """
+    if name == "auto":
+        from mish_guard.engines.both import create_auto
+
+        return create_auto(tuple(places))
     if name == "emulator":
         from mish_guard.engines.emulator import EmulatorEngine, profiles
 
@@ -65,5 +80,5 @@ def create(name: str, places: Sequence[str]) -> Engine:
         from mish_guard.engines.coreml import CoreMLEngine
 
         return CoreMLEngine(tuple(places))
-    msg = f"No engine is called '{name}'. Choose emulator or coreml."
+    msg = f"No engine is called '{name}'. Choose auto, emulator or coreml."
     raise UsageError(msg)

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from mish_guard.model import Placement
+from mish_guard.model import Placed, Placement
 
 # What stands between the activation and the model's inputs and outputs, by MIL's names; all else is activation.
 STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})
 
 NEURAL_ENGINE = "ne"
 UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """One operation, constants apart: its name, MIL's name for what it does, and `cpu`, `gpu`, `ne` or `unknown`."""
-
-    name: str
-    op: str
-    device: str
 
 
 def summary(operations: Iterable[Placed]) -> Placement:

@@ -20,6 +20,7 @@ from mish_guard import files, modules
 from mish_guard.convert import convert
 from mish_guard.errors import ConversionError
 from mish_guard.model import Backend, Frontend
+from mish_guard.rungs import Rung
 
 # Apple's frameworks do not survive a fork.
 CAN_FORK = sys.platform == "linux"
@@ -29,13 +30,17 @@ _POLL_SECONDS = 0.005
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a conversion depends on; cells that share it share one package. `case` is any case with that model."""
+    """What a conversion depends on; cells that share it share one package.
+
+    `case` and `rung` say how to build the model, whose name says the same.
+    """
 
     model: str
     lowering: str
     frontend: Frontend
     backend: Backend
     case: str = dataclasses.field(compare=False)
+    rung: Rung | None = dataclasses.field(default=None, compare=False)
 
 
 class Conversions:
@@ -97,6 +102,8 @@ def _done_file(number: int, folder: Path) -> Path:
 def _convert(number: int, recipe: Recipe, folder: Path) -> None:
     """Convert one recipe and say where the package is, or why there is none."""
     case = modules.case(recipe.case)
+    if recipe.rung is not None:
+        case = case.on(recipe.rung)
     try:
         package = convert(
             case.build(),

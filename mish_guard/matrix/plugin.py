@@ -32,8 +32,12 @@ _session_key: pytest.StashKey[Session] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the matrix; `mish-guard run` sets them from its own."""
     group = parser.getgroup("mish-guard")
-    group.addoption("--mish-engine", default="emulator", help="emulator or coreml")
-    group.addoption("--mish-profile", action="append", help="emulator profile; repeat for several (default: all)")
+    group.addoption("--mish-engine", default="emulator", help="auto, emulator or coreml")
+    group.addoption(
+        "--mish-profile",
+        action="append",
+        help="emulator profile or compute unit; repeat for several (default: all that can be used)",
+    )
     group.addoption("--mish-lowering", default=lowerings.AS_IS, help="as-is, or a lowering to convert mish through")
     group.addoption("--mish-matrix", help="matrix file (default: the one in the package)")
     group.addoption("--mish-controls", default=str(CONTROLS), help="folder of the stored control packages")
@@ -119,4 +123,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if not complete or state is None or plugin is None or not plugin.report or session.config.option.collectonly:
         return
+    state.remember()
     record.write_run(state.results_path, {**plugin.report, "mish_guard": record.run_section(state.run())})

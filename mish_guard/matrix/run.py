@@ -26,7 +26,7 @@ class InterruptedRunError(GuardError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to measure: engine, profiles (none: all), lowering, matrix and controls (None: the package's own)."""
+    """What to measure: engine, places (`profiles`; none: all), lowering, matrix, controls (None: the package's)."""
 
     engine: str
     profiles: Sequence[str]

@@ -10,7 +10,7 @@ import pytest
 
 from mish_guard import candidate, controls, engines, lowerings, matrix
 from mish_guard.errors import MachineError
-from mish_guard.matrix import Place
+from mish_guard.matrix import Place, remembered
 from mish_guard.matrix.bench import Bench
 from mish_guard.model import Measurement, Run
 
@@ -37,10 +37,21 @@ class Session:
         self.controls = Path(option.mish_controls)
         self.controls_error = _controls_error(self.controls)
         self.measurements: dict[str, Measurement] = {}
+        self._bench: Bench | None = None
+        self._notes: list[str] = []
 
     def bench(self, folder: Path) -> Bench:
-        """A bench for this run that keeps its packages in `folder`."""
-        return Bench(self.engine, self.candidate.lowering, folder, self.controls, self.cells)
+        """The bench of this run, which keeps its packages in `folder`."""
+        first, note = remembered.load(self._rungs_path, self._machine_key())
+        self._notes += [note] if note else []
+        lowering = self.candidate.lowering
+        self._bench = Bench(self.engine, lowering, folder, self.controls, self.cells, first_rungs=first)
+        return self._bench
+
+    def remember(self) -> None:
+        """Keep the rungs that worked for the next run on this machine."""
+        if self._bench is not None:
+            remembered.store(self._rungs_path, self._machine_key(), self._bench.ladder.worked())
 
     def run(self) -> Run:
         """Everything but the tests of the results file."""
@@ -54,7 +65,23 @@ class Session:
             measurements=self.measurements,
             created=dt.datetime.now(dt.timezone.utc).replace(microsecond=0).isoformat(),
             controls_error=self.controls_error,
+            engines=self.engine.engines(),
+            attempts=() if self._bench is None else tuple(self._bench.ladder.attempts),
+            notes=tuple(self._notes),
         )
+
+    @property
+    def _rungs_path(self) -> Path:
+        return self.results_path.with_name(remembered.NAME)
+
+    def _machine_key(self) -> str | None:
+        """The key of the machine whose Neural Engine this run uses; None where it uses none."""
+        names = {**dict.fromkeys(self.engine.places(), self.engine.name), **self.engine.engines()}
+        real = [name for name in names if self.engine.is_neural_engine(name) and self.engine.is_hardware(name)]
+        if not real:
+            return None
+        device = self.engine.device()
+        return remembered.machine_key(device[names[real[0]]] if self.engine.engines() else device)
 
 
 def _controls_error(folder: Path) -> str | None:

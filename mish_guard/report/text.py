@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mish_guard.changes import Changes
 from mish_guard.errors import ExitCode
-from mish_guard.model import BadInterval, Measurement
-from mish_guard.report import as_json
+from mish_guard.model import Measurement
+from mish_guard.report import as_json, routing, table
+from mish_guard.report.findings import interval_text, kinds, rank
 from mish_guard.status import Row, Status
 from mish_guard.verdict import Finding, Judgement, Verdict
 
@@ -18,14 +20,20 @@ _CELLS = 3
 
 def lines(judgement: Judgement) -> Iterator[str]:
     """The report, line by line."""
-    armed = "armed" if judgement.armed else "not armed"
-    yield f"{judgement.verdict.value} ({armed}): {judgement.reason}"
+    yield headline(judgement)
     yield ""
-    yield from _facts(judgement)
+    yield from facts(judgement)
     yield from _findings(judgement.findings)
     yield from _gaps(judgement.rows)
+    yield from routing.lines(judgement.run)
     yield ""
     yield next_step(judgement)
+
+
+def headline(judgement: Judgement) -> str:
+    """The verdict and why, in one line."""
+    armed = "armed" if judgement.armed else "not armed"
+    return f"{judgement.verdict.value} ({armed}): {judgement.reason}"
 
 
 def command(judgement: Judgement) -> str:
@@ -35,16 +43,16 @@ def command(judgement: Judgement) -> str:
     return "mish-guard" if who.commit is None else f"{Path(who.path).parents[3]}/bin/python -m mish_guard"
 
 
-def next_step(judgement: Judgement) -> str:
-    """One line that says what to do."""
-    call = command(judgement)
+def next_step(judgement: Judgement, call: str | None = None) -> str:
+    """One line that says what to do; `call` is how a reader elsewhere calls mish-guard."""
+    call = call or command(judgement)
     if judgement.verdict is Verdict.PASS:
         stale = any(row.status is Status.BETTER for row in judgement.rows)
         return f"Next: {call} refresh --reason '…' to store the better figures." if stale else "Nothing to do."
     if judgement.verdict is Verdict.BROKEN:
         return "Next: repair the machine or the installation; the candidate was not judged."
     if judgement.exit_code is ExitCode.FAIL:
-        worst = min(judgement.findings, key=_rank)
+        worst = min(judgement.findings, key=rank)
         intended = f"; if the change is meant: {call} refresh --reason '…'" if worst.status is Status.WORSE else ""
         return f"Next: {call} explain '{worst.cell}'{intended}"
     if judgement.exit_code is ExitCode.LOST:
@@ -54,16 +62,13 @@ def next_step(judgement: Judgement) -> str:
     return "Next: run where the negative control can be caught: a profile ane…, or a Neural Engine."
 
 
-def interval_text(interval: BadInterval | None) -> str:
-    """An interval as mathematicians write it."""
-    return "" if interval is None else f"[{interval.first!r}, {interval.last!r}]"
-
-
-def _facts(judgement: Judgement) -> Iterator[str]:
+def facts(judgement: Judgement) -> Iterator[str]:
+    """What the verdict rests on, a line each, the first word of a line naming it."""
     run = judgement.run
-    evidence = as_json.evidence(judgement)
-    measured = "measured on hardware" if evidence["hardware"] else "emulated, no hardware was measured"
-    yield f"evidence   {run.engine} at {', '.join(evidence['places'])}: {measured}"
+    yield f"evidence   {as_json.evidence(judgement)['statement']}"
+    shapes = ", ".join(f"{ladder} at {rung}" for ladder, rung in routing.shapes(run).items())
+    yield from [f"shapes     {shapes}"] if shapes else []
+    yield from (f"note       {note}" for note in run.notes)
     candidate = run.candidate
     yield f"candidate  coremltools {candidate.coremltools}, lowering {candidate.lowering}"
     if candidate.commit is not None:
@@ -91,38 +96,35 @@ def _baselines(judgement: Judgement) -> Iterator[str]:
         yield f"baseline   {', '.join(places)}: {origin}"
 
 
+def changed(found: Changes) -> Iterator[str]:
+    """What happened to stored cells: the counts, and the table of those that changed, went or came."""
+    yield found.summary
+    if found.moved:
+        rows = [(each.cell, each.how, ulp(each.before), ulp(each.after)) for each in found.moved]
+        yield table.render(("cell", "change", "max_ulp before", "max_ulp after"), rows)
+
+
+def ulp(cell: Measurement | None) -> str:
+    """The largest error of a cell in units in the last place, and its input."""
+    if cell is None or cell.figures is None:
+        return "-"
+    return f"{cell.figures.max_ulp.value:.4g} at {cell.figures.max_ulp.at:.6g}"
+
+
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
-    """Findings of one kind under one heading, the most serious and most frequent kinds first."""
     if not findings:
         return
-    kinds: dict[str, list[Finding]] = {}
-    for finding in sorted(findings, key=lambda each: each.cell):
-        kinds.setdefault(_kind(finding), []).append(finding)
-    ordered = sorted(kinds.items(), key=lambda item: (*_rank(item[1][0]), -len(item[1])))
+    ordered = kinds(findings)
     yield ""
-    yield f"findings ({len(findings)} cells, {len(kinds)} kinds)"
-    for kind, members in ordered[:_KINDS]:
-        yield f"  {kind}"
-        yield f"      {members[0].message}"
-        yield from (f"      {finding.cell}" for finding in members[:_CELLS])
-        if len(members) > _CELLS:
-            yield f"      and {len(members) - _CELLS} more"
+    yield f"findings ({len(findings)} cells, {len(ordered)} kinds)"
+    for kind in ordered[:_KINDS]:
+        yield f"  {kind.name}"
+        yield f"      {kind.members[0].message}"
+        yield from (f"      {finding.cell}" for finding in kind.members[:_CELLS])
+        if len(kind.members) > _CELLS:
+            yield f"      and {len(kind.members) - _CELLS} more"
     if len(ordered) > _KINDS:
         yield f"  and {len(ordered) - _KINDS} more kinds; --format json has them all"
-
-
-def _rank(finding: Finding) -> tuple[bool, bool]:
-    """Over a ceiling before anything else, and where the inputs are known before whole models."""
-    return finding.status is not Status.OVER_CEILING, finding.interval is None
-
-
-def _kind(finding: Finding) -> str:
-    parts = [finding.status.value, finding.signature.value, interval_text(finding.interval)]
-    if finding.first_wrong_op:
-        parts.append(f"first wrong op {finding.first_wrong_op}")
-    if finding.defect:
-        parts.append(f"reintroduces {finding.defect}")
-    return ", ".join(part for part in parts if part)
 
 
 def _gaps(rows: Sequence[Row]) -> Iterator[str]:

@@ -82,6 +82,7 @@ class Scenario:
     plan: str = "complete"
     faults: tuple[Fault, ...] = ()
     foreign_libraries: tuple[str, ...] = ()
+    engine: str = "coreml"
     lowering: str = "exp"
     places: tuple[str, ...] = ("cpu-and-ne",)
     timeout_seconds: float = 60.0

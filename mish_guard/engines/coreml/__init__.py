@@ -18,9 +18,9 @@ from mish_guard import device
 from mish_guard.device import Device
 from mish_guard.engines import Execution
 from mish_guard.engines.coreml import process
-from mish_guard.engines.placement import Placed, summary
+from mish_guard.engines.placement import summary
 from mish_guard.errors import MachineError, UsageError
-from mish_guard.model import Culprit, Step
+from mish_guard.model import Culprit, Placed, Step, Times
 
 NEURAL_ENGINE = "cpu-and-ne"
 
@@ -59,8 +59,15 @@ class CoreMLEngine:
     def places(self) -> tuple[str, ...]:
         return self._places
 
+    def engines(self) -> Mapping[str, str]:
+        return {}
+
     def is_neural_engine(self, where: str) -> bool:
         return where == NEURAL_ENGINE
+
+    def is_hardware(self, where: str) -> bool:
+        del where
+        return True
 
     def device(self) -> Mapping[str, Any]:
         return {
@@ -118,10 +125,13 @@ class CoreMLEngine:
             raise MachineError(msg)
         if answer.content["plan_error"] is not None:
             self._plan_errors.add(answer.content["plan_error"])
+        operations = tuple(Placed(**each) for each in answer.content["operations"])
         return Execution(
             predictions=answer.predictions,
-            placement=summary(Placed(**each) for each in answer.content["operations"]),
+            placement=summary(operations),
             repeats_agree=answer.content["repeats_agree"],
+            operations=operations,
+            times=Times(load=answer.content["load_seconds"], predict=answer.content["predict_seconds"]),
         )
 
 

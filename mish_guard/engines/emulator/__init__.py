@@ -17,8 +17,7 @@ from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, Graph
-from mish_guard.engines.placement import Placed
-from mish_guard.model import Culprit, Placement, Step
+from mish_guard.model import Culprit, Placed, Placement, Step
 
 
 class EmulatorEngine:
@@ -33,8 +32,15 @@ class EmulatorEngine:
     def places(self) -> tuple[str, ...]:
         return tuple(self._profiles)
 
+    def engines(self) -> Mapping[str, str]:
+        return {}
+
     def is_neural_engine(self, where: str) -> bool:
         return self._profiles[where].is_neural_engine
+
+    def is_hardware(self, where: str) -> bool:
+        del where
+        return False
 
     def device(self) -> Mapping[str, Any]:
         return {"kind": "emulator", "profiles": list(self._profiles)}

@@ -1,0 +1,47 @@
+"""Measure new baselines with the coremltools of ci/coremltools.yml, and show what changes.
+
+    python3 ci/refresh_baselines.py --reason 'why the figures change' [options of `mish-guard refresh`]
+
+Builds and proves the tree first, runs the whole matrix three times, and stores nothing if a cell is over a ceiling, is
+gone, or gave different bits. `mish-guard-out/changes.md` holds the table of before and after for a pull request.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BASELINES = ROOT / "mish_guard" / "data" / "baselines"
+
+
+def main(options: Sequence[str]) -> int:
+    """Build, measure, store, show; returns the exit code of the first step that fails."""
+    built = subprocess.run([str(ROOT / "ci" / "candidate")], stdout=subprocess.PIPE, text=True, check=False)
+    if built.returncode:
+        return built.returncode
+    guard = [built.stdout.strip(), "-m", "mish_guard"]
+    folder = Path(os.environ.get("MISH_GUARD_OUT") or "mish-guard-out").resolve()
+    changes = folder / "changes.md"
+    changes.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        before = Path(scratch) / "before"
+        shutil.copytree(BASELINES, before)
+        refreshed = subprocess.run([*guard, "refresh", "--lowering", "as-is", *options], check=False)
+        if refreshed.returncode:
+            return refreshed.returncode
+        shown = [*guard, "diff-baselines", "--format", "markdown", str(before), str(BASELINES)]
+        table = subprocess.run(shown, stdout=subprocess.PIPE, text=True, check=False)
+    if table.returncode == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        changes.write_text(table.stdout, encoding="utf-8")
+    return table.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

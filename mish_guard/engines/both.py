@@ -1,0 +1,71 @@
+"""Core ML and the emulator in one run: every place belongs to one of them, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mish_guard import device
+from mish_guard.engines import Engine, Execution
+from mish_guard.engines.coreml import UNITS, CoreMLEngine
+from mish_guard.engines.emulator import EmulatorEngine, profiles
+from mish_guard.errors import UsageError
+from mish_guard.model import Culprit, Step
+
+
+def create_auto(places: tuple[str, ...]) -> Engine:
+    """All that this machine offers, or the engines of the places named.
+
+    Without names: the emulator, and on a Mac Core ML before it. Raises MachineError where a compute unit is named off
+    a Mac, and where Core ML cannot be used on one; UsageError for a name that is neither.
+    """
+    unknown = [place for place in places if place not in UNITS and place not in profiles.PROFILES]
+    if unknown:
+        choice = ", ".join((*profiles.PROFILES, *UNITS))
+        msg = f"No profile is called '{unknown[0]}', nor a compute unit. Choose from: {choice}."
+        raise UsageError(msg)
+    units = tuple(place for place in places if place in UNITS)
+    emulated = tuple(place for place in places if place in profiles.PROFILES)
+    engines: list[Engine] = []
+    if units or (not places and device.is_mac()):
+        engines.append(CoreMLEngine(units))
+    if emulated or not places:
+        engines.append(EmulatorEngine(emulated or tuple(profiles.PROFILES)))
+    return engines[0] if len(engines) == 1 else Engines(tuple(engines))
+
+
+class Engines:
+    """Implements `mish_guard.engines.Engine` by handing every place to the engine that it belongs to."""
+
+    name = "auto"
+
+    def __init__(self, engines: tuple[Engine, ...]) -> None:
+        self._engines = engines
+        self._by_place = {place: engine for engine in engines for place in engine.places()}
+
+    def places(self) -> tuple[str, ...]:
+        return tuple(self._by_place)
+
+    def engines(self) -> Mapping[str, str]:
+        return {place: engine.name for place, engine in self._by_place.items()}
+
+    def is_neural_engine(self, where: str) -> bool:
+        return self._by_place[where].is_neural_engine(where)
+
+    def is_hardware(self, where: str) -> bool:
+        return self._by_place[where].is_hardware(where)
+
+    def device(self) -> Mapping[str, Any]:
+        return {engine.name: engine.device() for engine in self._engines}
+
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
+        return self._by_place[where].run(package, feeds, where)
+
+    def first_wrong(
+        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+    ) -> Culprit | None:
+        return self._by_place[where].first_wrong(package, feed, where, place)
+
+    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
+        return self._by_place[where].trace(package, feed, where, place)

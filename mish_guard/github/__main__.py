@@ -1,0 +1,102 @@
+"""`python3 ci/github.py COMMAND`: see `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mish_guard.errors import ExitCode, GuardError, UsageError
+from mish_guard.github import announce, comment, hardware, numbers, overall, proposal, words, workflow
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except GuardError as error:
+        workflow.annotate("error", "mish-guard", str(error))
+        print(f"github: {error}", file=sys.stderr)
+        return int(error.exit_code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="github", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    announced = commands.add_parser("announce", help="tell GitHub what a gate run left in FOLDER")
+    announced.add_argument("folder", type=Path)
+    announced.set_defaults(run=lambda options: announce.announce(options.folder))
+    for name, run, text in (
+        ("aggregate", _aggregate, "one verdict of several runs, and its exit code; NEEDS holds GitHub's needs"),
+        ("check", _check, "the same as a check on COMMIT of GITHUB_REPOSITORY; CHIPS holds the list of the Macs"),
+    ):
+        several = commands.add_parser(name, help=text)
+        several.add_argument("--reports", type=Path, required=True, help="folder with one folder for each run")
+        several.add_argument("--expect", nargs="*", default=[], help="names of the runs there must be")
+        several.add_argument("--out", type=Path, help="folder for verdict.json")
+        several.set_defaults(run=run)
+    commented = commands.add_parser("comment", help="comment VERDICT on the pull request of GITHUB_EVENT_PATH")
+    commented.add_argument("verdict", type=Path)
+    commented.set_defaults(run=_comment)
+    proposed = commands.add_parser("propose", help="open a pull request with the baselines of this checkout")
+    proposed.add_argument("changes", type=Path, help="Markdown with the table of before and after")
+    proposed.set_defaults(run=lambda options: proposal.propose(os.environ, options.changes, Path.cwd()))
+    requested = commands.add_parser("request", help="check what the physical Macs are asked to judge")
+    requested.set_defaults(run=lambda _: hardware.request(os.environ))
+    return parser
+
+
+def _aggregate(options: argparse.Namespace) -> ExitCode:
+    judged = _gathered(options)
+    workflow.summarize("\n".join(words.table(judged)) + "\n")
+    workflow.annotate("notice" if judged.exit_code is ExitCode.PASS else "error", "mish-guard", judged.headline)
+    workflow.output(verdict=judged.verdict, exit_code=int(judged.exit_code))
+    print(judged.headline)
+    return judged.exit_code
+
+
+def _check(options: argparse.Namespace) -> ExitCode:
+    chips = json.loads(os.environ.get("CHIPS") or "[]")
+    options.expect += [f"{hardware.CHECK}-{chip}" for chip in chips]
+    judged = _gathered(options)
+    hardware.write_check(
+        judged,
+        repository=_variable("GITHUB_REPOSITORY"),
+        commit=_variable("COMMIT"),
+        url=f"{_variable('GITHUB_SERVER_URL')}/{_variable('GITHUB_REPOSITORY')}/actions/runs/{_variable('GITHUB_RUN_ID')}",
+    )
+    print(judged.headline)
+    return judged.exit_code
+
+
+def _gathered(options: argparse.Namespace) -> overall.Overall:
+    try:
+        needs = json.loads(_variable("NEEDS"))
+    except ValueError as error:
+        msg = "NEEDS is not JSON; set it to ${{ toJSON(needs) }}."
+        raise UsageError(msg) from error
+    judged = overall.gather(needs, options.reports, options.expect)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / comment.VERDICT).write_text(json.dumps(judged.to_json(), sort_keys=True, indent=1) + "\n")
+    return judged
+
+
+def _comment(options: argparse.Namespace) -> ExitCode:
+    return comment.comment(numbers.read(Path(_variable("GITHUB_EVENT_PATH"))), options.verdict)
+
+
+def _variable(name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        msg = f"{name} is not set; GitHub sets it, or the step has to."
+        raise UsageError(msg) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""One comment on a pull request that holds the verdict of its last run, edited only when the figures changed.
+
+Called by a workflow with a token that can write, after the run of a pull request that can be anybody's. The run's own
+word for its pull request is not asked: GitHub is, by head repository and commit. Of what the run left only numbers and
+names of fixed forms are repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mish_guard.errors import ExitCode, UsageError
+from mish_guard.github import api, numbers, overall, words
+from mish_guard.github.overall import Overall
+
+WORKFLOW = ".github/workflows/mish-gate.yml"
+VERDICT = "verdict.json"
+_MARK = "<!-- mish-guard "
+_AUTHOR = "github-actions[bot]"
+
+
+def comment(event: Any, verdict: Path) -> ExitCode:
+    """Post or edit the comment for the run in a `workflow_run` event; says in one line what was done.
+
+    Raises UsageError for an event that is not the end of a pull request's gate run, UnreadableFileError for a verdict
+    that is not one, MachineError when GitHub refuses.
+    """
+    run = _gate_run(event)
+    repository = str(event["repository"]["full_name"])
+    number = _pull_request(repository, run)
+    if number is None:
+        print("No open pull request has this commit as its head: nothing to comment on.")
+        return ExitCode.PASS
+    body = render(overall.from_json(numbers.read(verdict)), commit=run["head_sha"], url=run["html_url"])
+    print(_place(repository, number, body))
+    return ExitCode.PASS
+
+
+def render(judged: Overall, *, commit: str, url: str) -> str:
+    """The comment: a mark that changes with the figures alone, the table, and since which commit it is so."""
+    figures = json.dumps(judged.to_json(), sort_keys=True)
+    mark = f"{_MARK}{hashlib.sha256(figures.encode()).hexdigest()[:16]} -->"
+    return "\n".join([mark, *words.table(judged), "", f"Since commit {commit[:12]}: [the run]({url})."]) + "\n"
+
+
+def _gate_run(event: Any) -> Any:
+    run = event.get("workflow_run") or {}
+    if run.get("path") != WORKFLOW or run.get("event") != "pull_request":
+        msg = f"The event is not the end of a pull request's run of {WORKFLOW}; nothing is commented."
+        raise UsageError(msg)
+    return run
+
+
+def _pull_request(repository: str, run: Any) -> int | None:
+    """The open pull request whose head is the commit that was judged, in the repository it was judged for."""
+    head, branch = run["head_repository"], run["head_branch"]
+    listed = api.get_all(f"repos/{repository}/pulls?state=open&head={head['owner']['login']}:{branch}&per_page=100")
+    fitting = [
+        each["number"]
+        for each in listed
+        if each["head"]["sha"] == run["head_sha"] and (each["head"]["repo"] or {}).get("id") == head["id"]
+    ]
+    return int(fitting[0]) if len(fitting) == 1 else None
+
+
+def _place(repository: str, number: int, body: str) -> str:
+    ours = [
+        each
+        for each in api.get_all(f"repos/{repository}/issues/{number}/comments?per_page=100")
+        if each["user"]["login"] == _AUTHOR and each["body"].startswith(_MARK)
+    ]
+    if not ours:
+        api.send("POST", f"repos/{repository}/issues/{number}/comments", {"body": body})
+        return f"Commented on pull request {number}."
+    if ours[0]["body"].splitlines()[0] == body.splitlines()[0]:
+        return f"The comment on pull request {number} says so already."
+    api.send("PATCH", f"repos/{repository}/issues/comments/{int(ours[0]['id'])}", {"body": body})
+    return f"Edited the comment on pull request {number}."

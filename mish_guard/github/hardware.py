@@ -1,0 +1,56 @@
+"""The lane of the physical Macs: what it may be asked to judge, and the check that holds its verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from mish_guard.errors import ExitCode, UsageError
+from mish_guard.github import api, words, workflow
+from mish_guard.github.overall import Overall
+
+CHECK = "neural-engine"
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+# `neutral` and `skipped` satisfy a required check; lack of evidence must not.
+_CONCLUSION = {"PASS": "success", "FAIL": "failure", "BROKEN": "failure", "INCONCLUSIVE": "action_required"}
+
+
+def request(environment: Mapping[str, str]) -> ExitCode:
+    """What to judge, as the outputs `repository` and `commit`.
+
+    A dispatch names PULL_REQUEST and COMMIT: the full head commit of an open pull request, so that nobody can swap the
+    code between the review and the run. Otherwise it is GITHUB_SHA. Raises UsageError for anything else.
+    """
+    repository = environment["GITHUB_REPOSITORY"]
+    number, commit = environment.get("PULL_REQUEST", ""), environment.get("COMMIT", "")
+    if not number and not commit:
+        workflow.output(repository=repository, commit=environment["GITHUB_SHA"])
+        return ExitCode.PASS
+    if not _NUMBER.fullmatch(number) or not _COMMIT.fullmatch(commit):
+        msg = "A dispatch wants the number of a pull request and the 40 hexadecimal digits of its head commit."
+        raise UsageError(msg)
+    head = api.get(f"repos/{repository}/pulls/{number}")
+    if head["state"] != "open" or head["head"]["sha"] != commit or not head["head"]["repo"]:
+        msg = f"{commit} is not the head of the open pull request {number}. Take the commit that you reviewed."
+        raise UsageError(msg)
+    workflow.output(repository=head["head"]["repo"]["full_name"], commit=commit)
+    return ExitCode.PASS
+
+
+def write_check(judged: Overall, *, repository: str, commit: str, url: str) -> None:
+    """Write the verdict as a completed check on a commit; raises UsageError for what is no full commit."""
+    if not _COMMIT.fullmatch(commit):
+        msg = f"'{commit[:60]}' is not a full commit."
+        raise UsageError(msg)
+    body = {
+        "name": CHECK,
+        "head_sha": commit,
+        "status": "completed",
+        "conclusion": _CONCLUSION[judged.verdict],
+        "details_url": url,
+        "output": {"title": judged.headline[:200], "summary": "\n".join(words.table(judged))},
+    }
+    api.send("POST", f"repos/{repository}/check-runs", body)

@@ -1,0 +1,44 @@
+"""The channels of a running step: its summary, its outputs, its annotations. Off GitHub they are not there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# GitHub shows ten annotations of a step and drops the rest without a word
+# (https://github.com/orgs/community/discussions/68471).
+MOST_ANNOTATIONS = 10
+_MOST_CHARACTERS = 4000
+
+
+def summarize(text: str) -> None:
+    """Append Markdown to the step's summary; off GitHub it goes to stdout."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        with Path(path).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    else:
+        sys.stdout.write(text)
+
+
+def output(**values: object) -> None:
+    """Set outputs of the step, underscores for hyphens; a value of several lines is refused by a ValueError."""
+    lines = [f"{name.replace('_', '-')}={value}" for name, value in values.items()]
+    if any("\n" in line or "\r" in line for line in lines):
+        msg = "An output of a step must be one line."
+        raise ValueError(msg)
+    path = os.environ.get("GITHUB_OUTPUT")
+    if path:
+        with Path(path).open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in lines)
+
+
+def annotate(level: str, title: str, message: str) -> None:
+    """One annotation: `level` is error, warning or notice. Line ends and separators are escaped as GitHub asks."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    escaped = message[:_MOST_CHARACTERS].replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    name = title.replace("%", "%25").replace("\r", "").replace("\n", " ").replace(":", "%3A").replace(",", "%2C")
+    sys.stderr.write(f"::{level} title={name}::{escaped}\n")
+    sys.stderr.flush()

@@ -1,0 +1,40 @@
+"""The routing ladders of a run in text: which shapes were measured, and the plan where no shape was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mish_guard.model import Attempt, Run
+from mish_guard.report import table
+from mish_guard.verdict import untaken_ladders
+
+
+def shapes(run: Run) -> dict[str, str]:
+    """The rung on which the cells of each ladder were measured, by ladder; empty where nothing climbs."""
+    measured = ((each.ladder, run.measurements.get(each.cell)) for each in run.attempts)
+    return {ladder: cell.rung for ladder, cell in measured if cell is not None and cell.rung is not None}
+
+
+def lines(run: Run) -> Iterator[str]:
+    """For every ladder of which no rung was taken: each operation of each model, and its device on every rung."""
+    for ladder in untaken_ladders(run):
+        attempts = [each for each in run.attempts if each.ladder == ladder]
+        yield ""
+        yield f"the plan of Core ML for {ladder}: no shape that was offered is placed on the Neural Engine"
+        for cell in dict.fromkeys(each.cell for each in attempts):
+            yield f"  {cell}"
+            yield from _cell_lines([each for each in attempts if each.cell == cell])
+
+
+def _cell_lines(attempts: list[Attempt]) -> Iterator[str]:
+    """The plan of one model; it has the same operations on every rung, if not always under the same names."""
+    planned = [each for each in attempts if each.operations]
+    rows: dict[int, list[str]] = {}
+    for column, attempt in enumerate(planned):
+        for number, placed in enumerate(attempt.operations):
+            row = rows.setdefault(number, [placed.op, placed.name, *("-" for _ in planned)])
+            row[2 + column] = placed.device
+    if rows:
+        drawn = table.render(("op", "name", *(each.rung for each in planned)), rows.values())
+        yield from (f"      {line}" for line in drawn.splitlines())
+    yield from (f"      at {each.rung}: {each.failure}" for each in attempts if each.failure)
