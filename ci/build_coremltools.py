@@ -3,6 +3,11 @@
 python ci/build_coremltools.py                                the tree of ci/coremltools.yml, as a wheel
 python ci/build_coremltools.py dir:../coremltools --lowering as-is
 python ci/build_coremltools.py sdist:9.1.dev1 --install       also into an environment; prints its Python
+
+Downloads, wheels, environments and built native libraries stay in --out. A CI that wants to keep compiled libraries
+keeps `build/native` under the key that --print-cache-key prints: it changes with native sources, Python, compiler and
+CMake, and with nothing else. Where nothing is compiled (a release, whose libraries come from its wheel) the folder
+stays empty.
 """
 
 from __future__ import annotations
@@ -39,7 +44,11 @@ ROOT = Path(__file__).resolve().parent.parent
 )
 @click.option("--install", is_flag=True, help="Install into an environment of its own, prove it, print its Python.")
 @click.option("--print-diff", is_flag=True, help="Print the patch and build nothing.")
-@click.option("--print-cache-key", is_flag=True, help="Print the key of the native build and build nothing.")
+@click.option(
+    "--print-cache-key",
+    is_flag=True,
+    help="Print the key of the native build, under which OUT/native keeps it, and build nothing.",
+)
 def main(
     spelled: str | None,
     lowering: str | None,
@@ -57,14 +66,16 @@ def main(
         if native:
             # A pinned release whose libraries shall be built is cloned: its source archive holds no native sources.
             pinned = dataclasses.replace(pinned, native=Mode(native))
-        spec = source.parse(spelled) if spelled else pinned.source
+        # An empty word is a mistake, such as a variable that nobody set, and must not stand for the pin.
+        spec = pinned.source if spelled is None else source.parse(spelled)
+        chosen = pinned.lowering if lowering is None else lowering
         if print_cache_key:
             click.echo(pipeline.native_key(spec, out))
         elif print_diff:
-            click.echo(pipeline.difference(spec, lowering or pinned.lowering, out), nl=False)
+            click.echo(pipeline.difference(spec, chosen, out), nl=False)
         else:
             build = pipeline.install if install else pipeline.wheel_of
-            click.echo(build(spec, lowering or pinned.lowering, pinned.native, out, _say))
+            click.echo(build(spec, chosen, pinned.native, out, _say))
     except GuardError as error:
         click.secho(f"build_coremltools: {error}", fg="red", err=True)
         sys.exit(error.exit_code)

@@ -22,7 +22,9 @@ def identify(lowering: str) -> Candidate:
             import numpy as np
             import torch
 
-            source = inspect.getsource(lowerings.registered_converter())
+            converter = lowerings.registered_converter()
+            # A tree without one is judged too: its conversions fail.
+            source = "" if converter is None else inspect.getsource(converter)
     except Exception as error:
         # A tree that does not fit the installed torch or numpy raises whatever it stumbles over.
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         return _complain("Interrupted.", ExitCode.INTERRUPTED)
+    except SystemExit:
+        # How click ends where whoever read the report has left; its status 1 would mean a crash.
+        return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it was, the user gets one line and a report
         from mish_guard import crash
 

@@ -219,12 +219,15 @@ def registered(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _TORCH_OPS_REGISTRY.set_func_by_name(original, "mish")
+        if original is None:
+            _TORCH_OPS_REGISTRY.name_to_func_mapping.pop("mish")
+        else:
+            _TORCH_OPS_REGISTRY.set_func_by_name(original, "mish")
 
 
-def registered_converter() -> Callable[[Any, Any], None]:
-    """The function that the imported coremltools has registered for `mish`."""
+def registered_converter() -> Callable[[Any, Any], None] | None:
+    """The function that the imported coremltools has registered for `mish`; None if there is none."""
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
-    converter: Callable[[Any, Any], None] = _TORCH_OPS_REGISTRY.get_func("mish")
+    converter: Callable[[Any, Any], None] | None = _TORCH_OPS_REGISTRY.get_func("mish")
     return converter

@@ -74,11 +74,15 @@ def read_run(path: Path) -> Run:
     body = check_seal(document, path)
     files.validate(document, "results", path)
     section = body["mish_guard"]
-    measurements = (
+    cells = [
         measurement_from_json(test["metadata"]["measurement"])
         for test in body["tests"]
         if "measurement" in test.get("metadata", {})
-    )
+    ]
+    measurements = {str(cell.key): cell for cell in cells}
+    if len(measurements) != len(cells):
+        msg = f"'{path}' measures {len(cells) - len(measurements)} cells more than once. Measure again, each cell once."
+        raise UnreadableFileError(msg)
     return Run(
         candidate=Candidate(**section["candidate"]),
         engine=section["engine"],
@@ -86,7 +90,7 @@ def read_run(path: Path) -> Run:
         neural_engines=tuple(section["neural_engines"]),
         matrix_sha256=section["matrix_sha256"],
         expected=tuple(section["expected"]),
-        measurements={str(each.key): each for each in measurements},
+        measurements=measurements,
         created=section["created"],
         controls_error=section["controls_error"],
         engines=section["engines"],

@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 
+from mish_guard import files, lowerings
 from mish_guard.build import BuildError, cache, environment, native, patch, pin, pipeline, proof, source, wheel
 from mish_guard.build.native import Host, Mode
-from mish_guard.errors import ExitCode, UnreadableFileError, UsageError
+from mish_guard.errors import ExitCode, GuardError, UnreadableFileError, UsageError
 
 ROOT = Path(__file__).parent.parent
 DOWNLOADS = ROOT / "build" / "downloads"
@@ -121,15 +122,28 @@ def test_the_wheel_is_recorded_beside_it(built: Path, out: Path) -> None:
     assert built.exists()
 
 
+def _without_libraries(package: Path) -> None:
+    for library in native.libraries(package):
+        library.unlink()
+
+
 def _without_blobs(package: Path) -> None:
     (package / "libmilstoragepython.so").unlink()
 
 
-def _of_another_architecture(package: Path) -> None:
-    library = package / "libmodelpackage.so"
+def _make_foreign(library: Path) -> None:
     content = bytearray(library.read_bytes())
     content[18:20] = b"\xb7\x00" if content[18:20] == b"\x3e\x00" else b"\x3e\x00"
     library.write_bytes(content)
+
+
+def _of_another_architecture(package: Path) -> None:
+    _make_foreign(package / "libmodelpackage.so")
+
+
+def _with_a_foreign_dependency(package: Path) -> None:
+    """A library that no check loads by name."""
+    _make_foreign(next((package / "_deps").rglob("*.so")))
 
 
 def _with_another_converter(package: Path) -> None:
@@ -140,8 +154,10 @@ def _with_another_converter(package: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
+        (_without_libraries, r"libmilstoragepython loads.*native libraries are missing"),
         (_without_blobs, r"libmilstoragepython loads.*native libraries are missing"),
         (_of_another_architecture, "libmodelpackage"),
+        (_with_a_foreign_dependency, r"libraries match this machine: .*_core"),
         (_with_another_converter, r"patched text: .*another text"),
     ],
 )
@@ -281,6 +297,16 @@ def test_libraries_are_reused_only_while_native_sources_are_those_of_the_release
     assert (mode, "differ" in reason) == (Mode.BUILD, True)
 
 
+def test_a_working_tree_with_a_native_file_that_git_does_not_know_is_not_that_of_the_release(
+    repository: Path, tmp_path: Path
+) -> None:
+    spec = source.parse(f"dir:{repository}")
+    assert supply(source.fetch(spec, tmp_path / "a", DOWNLOADS), Mode.AUTO, tmp_path)[0] is Mode.REUSE
+    (repository / "deps" / "new.c").write_text("int x;")
+    with pytest.raises(BuildError, match=r"differ from 9\.0, first deps/new\.c"):
+        supply(source.fetch(spec, tmp_path / "b", DOWNLOADS), Mode.REUSE, tmp_path)
+
+
 def test_native_sources_without_a_history_are_not_trusted(tmp_path: Path) -> None:
     tree = source.fetch(source.parse(f"dir:{PROJECT}"), tmp_path / "tree", DOWNLOADS)
     with pytest.raises(BuildError, match="no git history to compare"):
@@ -306,6 +332,12 @@ def test_cmake_builds_the_three_targets(project: Path) -> None:
 def test_a_target_that_is_missing_is_an_error(project: Path) -> None:
     (project / "without_modelpackage").touch()
     with pytest.raises(BuildError, match=r"--build.*modelpackage"):
+        native.build(project, HERE, os.environ)
+
+
+def test_libraries_that_land_elsewhere_are_an_error(project: Path) -> None:
+    (project / "elsewhere").touch()
+    with pytest.raises(BuildError, match=r"left no libcoremlpython\.so, libmilstoragepython\.so, libmodelpackage\.so"):
         native.build(project, HERE, os.environ)
 
 
@@ -534,6 +566,86 @@ def test_libraries_that_lay_in_the_tree_are_not_packed(compiled: Compiled, proje
     assert not list((tmp_path / "native").rglob("libstale.so"))
 
 
+def test_a_changed_native_source_without_cmake_files_is_told_with_both_reasons(release: Path, tmp_path: Path) -> None:
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    (tree.folder / "mlmodel").mkdir()
+    with pytest.raises(BuildError, match=r"has no CMakeLists\.txt, and no libraries to reuse: .*\(mlmodel\)"):
+        supply(tree, Mode.AUTO, tmp_path)
+
+
+# ---- broken trees ----
+
+
+def _edit_ops(old: str, new: str) -> Callable[[Path], object]:
+    def spoil(tree: Path) -> None:
+        text = (tree / patch.OPS).read_text()
+        assert old in text
+        (tree / patch.OPS).write_text(text.replace(old, new))
+
+    return spoil
+
+
+def _second_mish(tree: Path) -> None:
+    append(tree / patch.OPS, "\n\n@register_torch_op(torch_alias=['mish'])\ndef other(context, node):\n    pass\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "complaint"),
+    [
+        (_edit_ops("def mish(", "def smish("), ExitCode.USAGE, "registers 0 converters for mish"),
+        (_second_mish, ExitCode.USAGE, "registers 2 converters for mish"),
+        (_edit_ops("def mish(", "def mish(("), ExitCode.USAGE, r"ops\.py has a syntax error at line \d+"),
+        (_edit_ops("softplus = mb.softplus(x=x)", "softplus = mb.relu(x=x)"), ExitCode.USAGE, "was patched before"),
+        (lambda tree: (tree / patch.OPS).unlink(), ExitCode.USAGE, r"has no .*ops\.py"),
+        (lambda tree: (tree / "coremltools" / "version.py").unlink(), ExitCode.USAGE, "holds no coremltools"),
+        (lambda tree: (tree / "setup.py").unlink(), ExitCode.BROKEN, "pip wheel"),
+        (lambda tree: (tree / "setup.py").write_text("raise SystemExit('no')"), ExitCode.BROKEN, "pip wheel"),
+    ],
+    ids=["no mish", "two", "syntax", "other form", "no ops", "no version", "no setup", "setup fails"],
+)
+def test_a_broken_tree_is_told_and_left_as_it_is(
+    release: Path, out: Path, tmp_path: Path, spoil: Callable[[Path], object], code: ExitCode, complaint: str
+) -> None:
+    tree, own = tmp_path / "tree", tmp_path / "out"
+    shutil.copytree(release, tree)
+    spoil(tree)
+    before = checksum(tree)
+    own.mkdir()
+    (own / "downloads").symlink_to(out / "downloads")
+    with pytest.raises(GuardError, match=complaint) as raised:
+        pipeline.build(source.parse(f"dir:{tree}"), "exp", Mode.AUTO, own, quiet)
+    assert (raised.value.exit_code, "\n" in str(raised.value)) == (code, False)
+    assert checksum(tree) == before
+    assert [path.name for path in own.iterdir()] == ["downloads"]
+
+
+def test_a_wheel_of_another_version_than_was_set_is_refused(release: Path, tmp_path: Path) -> None:
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    (tree.folder / "setup.py").write_text("import setuptools; setuptools.setup(name='coremltools', version='9.0')")
+    with pytest.raises(BuildError, match=r"expected version 9\.0\+x\. Does setup\.py read version\.py"):
+        wheel.pack(tree, "9.0+x", tmp_path / "wheels")
+    assert not (tmp_path / "wheels").exists()
+
+
+def test_a_tree_as_it_is_that_lost_mish_is_named_by_the_proof(built: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "environment"
+    shutil.copytree(built.parent.parent, folder, symlinks=True)
+    _edit_ops("def mish(", "def smish(")(next(folder.glob("lib/*/site-packages")))
+    with pytest.raises(BuildError, match="the tree registers no converter for mish"):
+        proof.prove(environment.python_of(folder), folder, "as-is")
+
+
+def test_a_published_wheel_without_libraries_is_told(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "coremltools-9.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("coremltools/__init__.py", "")
+    monkeypatch.setattr(native, "download", lambda *_: tmp_path / "coremltools-9.0-py3-none-any.whl")
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    with pytest.raises(BuildError, match="holds no native libraries"):
+        supply(tree, Mode.AUTO, tmp_path)
+
+
 # ---- nothing half done ----
 
 
@@ -613,6 +725,24 @@ def test_a_small_disk_that_fills_up_leaves_nothing(size: str, release: Path, tmp
     assert checksum(release) == before
 
 
+def test_what_a_tree_brings_itself_is_not_replaced_from_the_wheel(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = tmp_path / "coremltools-9.0-py3-none-any.whl"
+    with zipfile.ZipFile(published, "w") as archive:
+        for name in ("libmodelpackage.so", "modelrunner/edited.swift", "modelrunner/added.swift"):
+            archive.writestr(f"coremltools/{name}", "published")
+    monkeypatch.setattr(native, "download", lambda *_: published)
+    tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
+    package = tree.folder / "coremltools"
+    (package / "modelrunner" / "edited.swift").write_text("mine")
+    (package / "libmodelpackage.so").write_text("mine")
+    supply(tree, Mode.AUTO, tmp_path)
+    assert (package / "modelrunner" / "edited.swift").read_text() == "mine"
+    assert (package / "modelrunner" / "added.swift").read_text() == "published"
+    assert (package / "libmodelpackage.so").read_text() == "published"
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -673,6 +803,12 @@ def test_a_pin_that_is_not_one_is_refused(tmp_path: Path, old: str, new: str) ->
     path.write_text((ROOT / "ci" / "coremltools.yml").read_text().replace(old, new))
     with pytest.raises(UnreadableFileError, match="does not follow the coremltools schema"):
         pin.load(path)
+
+
+def test_every_lowering_of_the_table_can_be_pinned() -> None:
+    schema = files.read_json(files.DATA / "schemas" / "coremltools.schema.json")
+    assert schema["properties"]["lowering"]["enum"] == [lowerings.AS_IS, *lowerings.TABLE]
+    assert schema["properties"]["native"]["enum"] == [mode.value for mode in Mode]
 
 
 def test_a_pinned_commit_is_cloned(tmp_path: Path) -> None:

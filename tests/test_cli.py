@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from mish_guard import cli, lowerings
 from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode
-from tests.conftest import Invoke
+from tests.conftest import SMALL_MATRIX, Invoke
 
 
 def test_the_exit_codes_are_those_of_the_help(invoke: Invoke) -> None:
@@ -51,6 +52,26 @@ def test_a_mistake_is_told_and_ends_with_2(
     assert not list(tmp_path.glob("**/*.json"))
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("schema_version: 1\ngroups: []\n", "does not follow the matrix schema"),
+        (
+            "schema_version: 1\ngroups: [{family: sweep, cases: [mish-k3], frontends: [java], backends: [x]}]\n",
+            "schema",
+        ),
+        (SMALL_MATRIX + SMALL_MATRIX.partition("groups:\n")[2], "names the cell sweep/mish-k3"),
+        ("{", "is not valid YAML"),
+    ],
+    ids=["empty", "strange", "twice", "torn"],
+)
+def test_a_matrix_that_makes_no_sense_is_told(invoke: Invoke, tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "matrix.yml").write_text(text)
+    ended = invoke("gate", "--matrix", tmp_path / "matrix.yml", "--out", tmp_path / "o")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert complaint in ended.err
+
+
 def test_core_ml_without_a_mac_is_an_error_and_never_the_emulator(invoke: Invoke, tmp_path: Path) -> None:
     ended = invoke("gate", "--engine", "coreml", "--out", tmp_path / "o")
     assert ended.code == ExitCode.BROKEN
@@ -76,6 +97,16 @@ def test_a_crash_leaves_one_line_and_a_report(invoke: Invoke, tmp_path: Path, mo
     assert "`mish-guard calibrate`" in report.read_text()
 
 
+def test_a_reader_who_leaves_is_no_crash(exp_results: Path, tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "mish_guard", "compare", str(exp_results)]
+    ended = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (ExitCode.INTERRUPTED, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_run_ends_with_130_and_records_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "mish_guard", "gate", "--out", str(tmp_path)],
@@ -95,11 +126,38 @@ def test_an_interrupted_run_ends_with_130_and_records_nothing(tmp_path: Path) ->
     assert not (tmp_path / "results.json").exists()
 
 
-def test_colours_only_where_they_are_wanted(invoke: Invoke, exp_results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_colours_only_on_demand(invoke: Invoke, exp_results: Path) -> None:
     assert "\x1b[" not in invoke("compare", exp_results).out
     assert "\x1b[" in invoke("--color", "always", "compare", exp_results).out
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[" not in invoke("compare", exp_results).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "coloured"),
+    [
+        ([], {}, True),
+        ([], {"NO_COLOR": "1"}, False),
+        ([], {"TERM": "dumb"}, False),
+        (["--color", "never"], {}, False),
+        (["--color", "always"], {"NO_COLOR": "1"}, True),
+    ],
+    ids=["terminal", "NO_COLOR", "dumb", "never", "always"],
+)
+def test_a_terminal_gets_colours_unless_somebody_objects(
+    exp_results: Path, arguments: list[str], variables: dict[str, str], coloured: bool
+) -> None:
+    plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "mish_guard", *arguments, "compare", str(exp_results)],
+        stdout=theirs,
+        check=True,
+        env={**plain, "TERM": "xterm", **variables},
+    )
+    os.close(theirs)
+    shown = os.read(ours, 200).decode()
+    os.close(ours)
+    assert "PASS (armed)" in shown
+    assert shown.startswith("\x1b[") is coloured
 
 
 def test_lowerings_prints_every_lowering_with_measured_figures(invoke: Invoke) -> None:

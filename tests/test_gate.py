@@ -80,6 +80,15 @@ def test_a_lost_cell_is_not_green(invoke: Invoke, exp_results: Path, tmp_path: P
     assert [(each["cell"], each["status"]) for each in ended.json["findings"]] == [(cell, "lost")]
 
 
+def test_a_cell_that_was_measured_twice_is_an_error(invoke: Invoke, exp_results: Path, tmp_path: Path) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        document["tests"].append(document["tests"][0])
+
+    ended = invoke("compare", edited(exp_results, tmp_path / "r.json", edit))
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "measures 1 cells more than once" in ended.err
+
+
 def test_a_cell_removed_from_the_plan_as_well_is_not_green(invoke: Invoke, exp_results: Path, tmp_path: Path) -> None:
     cell = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
 
@@ -143,6 +152,22 @@ def test_a_damaged_baseline_is_an_error(invoke: Invoke, exp_results: Path, tmp_p
     ended = invoke("compare", exp_results, "--baselines", tmp_path / "b")
     assert ended.code == ExitCode.USAGE
     assert "was changed after it was written" in ended.err
+
+
+def test_a_baseline_that_files_a_cell_under_another_name_is_an_error(
+    invoke: Invoke, exp_results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(baseline.SHIPPED, tmp_path / "b")
+    path = tmp_path / "b" / "emulator-ane.json"
+
+    def edit(document: dict[str, Any]) -> None:
+        cells = document["cells"]
+        cells["sweep/mish-k1/torchscript/mlprogram-fp16@ane"] = cells["sweep/mish-k3/torchscript/mlprogram-fp16@ane"]
+
+    edited(path, path, edit)
+    ended = invoke("compare", exp_results, "--baselines", tmp_path / "b")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "files the cell sweep/mish-k3" in ended.err
 
 
 def test_ieee_arithmetic_alone_cannot_arm_the_gate(invoke: Invoke, tmp_path: Path) -> None:

@@ -122,6 +122,16 @@ def test_the_candidates_converter_is_put_back(tmp_path: Path) -> None:
     assert lowerings.registered_converter() is original
 
 
+def test_a_tree_without_a_converter_stays_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+
+    monkeypatch.delitem(_TORCH_OPS_REGISTRY.name_to_func_mapping, "mish")
+    assert lowerings.registered_converter() is None
+    with lowerings.registered("exp"):
+        assert lowerings.registered_converter() is not None
+    assert "mish" not in _TORCH_OPS_REGISTRY.name_to_func_mapping
+
+
 def test_as_is_changes_nothing() -> None:
     original = lowerings.registered_converter()
     with lowerings.registered(lowerings.AS_IS):

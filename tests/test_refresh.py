@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mish_guard import baseline, files
+from mish_guard import baseline, files, record
 from mish_guard.commands import refresh as command
 from mish_guard.errors import ExitCode
+from mish_guard.model import Measurement, Run
 from tests.conftest import Ended, Invoke
 
-Run = Callable[..., Ended]
+Command = Callable[..., Ended]
 
 
 @pytest.fixture
-def small(invoke: Invoke, small_matrix: Path, tmp_path: Path) -> Run:
+def small(invoke: Invoke, small_matrix: Path, tmp_path: Path) -> Command:
     """A command on the small matrix at the profile ane, with baselines in tmp_path."""
 
     def run(name: str, *arguments: object, matrix: Path = small_matrix) -> Ended:
@@ -29,7 +31,7 @@ def small(invoke: Invoke, small_matrix: Path, tmp_path: Path) -> Run:
 REFRESH = ("refresh", "--reason", "a test", "--repeats", "2")
 
 
-def test_the_life_of_a_baseline(small: Run, tmp_path: Path) -> None:
+def test_the_life_of_a_baseline(small: Command, tmp_path: Path) -> None:
     assert small("gate", "--lowering", "exp").code == ExitCode.NO_BASELINE
     assert not (tmp_path / "b").exists()
 
@@ -50,14 +52,14 @@ def test_the_life_of_a_baseline(small: Run, tmp_path: Path) -> None:
     assert better.last_line.startswith("Next: mish-guard refresh")
 
 
-def test_a_run_over_a_ceiling_never_becomes_a_baseline(small: Run, tmp_path: Path) -> None:
+def test_a_run_over_a_ceiling_never_becomes_a_baseline(small: Command, tmp_path: Path) -> None:
     refused = small(*REFRESH, "--lowering", "as-is")
     assert refused.code == ExitCode.FAIL
     assert "Nothing was stored" in refused.err
     assert not (tmp_path / "b").exists()
 
 
-def test_a_baseline_never_loses_cells_unasked(small: Run, small_matrix: Path, tmp_path: Path) -> None:
+def test_a_baseline_never_loses_cells_unasked(small: Command, small_matrix: Path, tmp_path: Path) -> None:
     assert small(*REFRESH, "--lowering", "exp").code == ExitCode.PASS
     before = (tmp_path / "b" / "emulator-ane.json").read_bytes()
     fewer = tmp_path / "fewer.yml"
@@ -72,15 +74,61 @@ def test_a_baseline_never_loses_cells_unasked(small: Run, small_matrix: Path, tm
 
 
 def test_runs_that_differ_never_become_a_baseline(
-    small: Run, exp_results: Path, as_is_results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    small: Command, exp_results: Path, as_is_results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from mish_guard import record
-
     runs = iter([record.read_run(as_is_results), record.read_run(exp_results)])
     monkeypatch.setattr(command, "measure", lambda *_: next(runs))
     refused = small(*REFRESH, "--lowering", "exp")
     assert refused.code == ExitCode.BROKEN
     assert "different bits when repeated" in refused.err
+    assert not (tmp_path / "b").exists()
+
+
+def _blind(run: Run) -> Run:
+    """The negative controls give what the positive ones give."""
+    cells = {
+        key: _with_figures(cell, run.measurements[key.replace("negative", "positive")])
+        if key.startswith("negative")
+        else cell
+        for key, cell in run.measurements.items()
+    }
+    return dataclasses.replace(run, measurements=cells)
+
+
+def _with_closed_gap(run: Run) -> Run:
+    sound = run.measurements["sweep/mish-k3/torchscript/mlprogram-fp16@ane"]
+    gap = "surface/nn.Softplus/torchscript/mlprogram-fp16@ane"
+    cells = {**run.measurements, gap: _with_figures(run.measurements[gap], sound)}
+    return dataclasses.replace(run, measurements=cells)
+
+
+def _with_figures(cell: Measurement, other: Measurement) -> Measurement:
+    return dataclasses.replace(cell, figures=other.figures)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "complaint"),
+    [
+        (_blind, ExitCode.INCONCLUSIVE, "the negative control was not caught"),
+        (_with_closed_gap, ExitCode.FAIL, "take it out of the matrix's known gaps"),
+        (lambda run: dataclasses.replace(run, controls_error="a file differs"), ExitCode.BROKEN, "a file differs"),
+    ],
+    ids=["blind", "closed gap", "broken"],
+)
+def test_a_run_that_proves_nothing_never_becomes_a_baseline(
+    small: Command,
+    exp_results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    spoil: Callable[[Run], Run],
+    code: ExitCode,
+    complaint: str,
+) -> None:
+    monkeypatch.setattr(command, "measure", lambda *_: spoil(record.read_run(exp_results)))
+    refused = small(*REFRESH, "--lowering", "exp")
+    assert refused.code == code
+    assert "Nothing was stored" in refused.err
+    assert complaint in refused.err
     assert not (tmp_path / "b").exists()
 
 

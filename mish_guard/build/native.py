@@ -28,6 +28,7 @@ SOURCES = ("CMakeLists.txt", "cmake", "coremlpython", "deps", "milstoragepython"
 # Variables that compilers and CMake obey besides their arguments.
 _OBEYED = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "SDKROOT", "MACOSX_DEPLOYMENT_TARGET")
 
+_SUFFIXES = (".so", ".dylib")
 _ELF_MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 _MACHO_CPUS = {0x01000007: "x86_64", 0x0100000C: "arm64"}
 
@@ -74,6 +75,9 @@ def supply(tree: Tree, mode: Mode, downloads: Path, kept: Path, host: Host) -> t
         # Whatever lay in the caller's tree, only what is built or taken here is packed.
         stale.unlink()
     if mode is Mode.BUILD or refused is not None:
+        if refused is not None and not (tree.folder / "CMakeLists.txt").exists():
+            msg = f"Nothing to build with, the tree has no CMakeLists.txt, and no libraries to reuse: {refused}"
+            raise BuildError(msg)
         return Mode.BUILD, _build_or_restore(tree.folder, host, kept) + (f"; {refused}" if refused else "")
     wheel = download(f"coremltools=={tree.version}", downloads, "--only-binary", "coremltools")
     _copy_libraries(wheel, tree.folder)
@@ -105,7 +109,7 @@ def build(tree: Path, host: Host, environment: Mapping[str, str]) -> None:
         _run_step(command, tree, prepared)
     missing = [name for target in TARGETS if not (tree / cache.PACKAGE / (name := f"lib{target}.so")).exists()]
     if missing:
-        msg = f"CMake ended well but left no {', '.join(missing)} in the package: see native sources' output folders."
+        msg = f"CMake ended well but left no {', '.join(missing)} in the package. Does CMakeLists.txt copy them there?"
         raise BuildError(msg)
 
 
@@ -197,7 +201,7 @@ def _version(tool: str, path: str | None) -> str:
 
 def libraries(package: Path) -> list[Path]:
     """The native libraries in a coremltools package."""
-    return sorted(path for path in package.rglob("*") if path.suffix in (".so", ".dylib"))
+    return sorted(path for path in package.rglob("*") if path.suffix in _SUFFIXES)
 
 
 def _why_not_reuse(tree: Tree) -> str | None:
@@ -222,15 +226,16 @@ def _why_not_reuse(tree: Tree) -> str | None:
 def _copy_libraries(wheel: Path, tree: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if _is_native(name)]
-        archive.extractall(tree, members=names)
-    if not names:
+        # What the tree brings itself may have been edited.
+        archive.extractall(tree, members=[name for name in names if not (tree / name).exists()])
+    if not any(name.endswith(_SUFFIXES) for name in names):
         msg = f"The published wheel {wheel.name} holds no native libraries."
         raise BuildError(msg)
 
 
 def _is_native(name: str) -> bool:
     """What a CMake build adds to the package: libraries, the vendored kmeans1d, and Apple's model runner."""
-    return name.endswith((".so", ".dylib")) or "/_deps/kmeans1d/" in name or "/modelrunner/" in name
+    return name.endswith(_SUFFIXES) or "/_deps/kmeans1d/" in name or "/modelrunner/" in name
 
 
 def _refuse_wrong_architecture(host: Host) -> None:

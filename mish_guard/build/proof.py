@@ -124,7 +124,11 @@ def _architectures() -> str:
 def _converter(lowering: str) -> str:
     from mish_guard import lowerings
 
-    source = inspect.getsource(lowerings.registered_converter())
+    converter = lowerings.registered_converter()
+    if converter is None:
+        msg = "the tree registers no converter for mish"
+        raise RuntimeError(msg)
+    source = inspect.getsource(converter)
     if lowering == lowerings.AS_IS:
         return "as-is: the tree's own"
     function = ast.parse(source).body[0]

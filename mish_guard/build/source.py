@@ -20,10 +20,12 @@ from mish_guard.build import BuildError
 from mish_guard.errors import UsageError
 
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
-# pip and make close with a line that something failed; what failed stands above it.
+# pip, git and make close with a line that something failed; what failed stands above it.
 _ERROR = re.compile(r"\b(error|fatal|No rule)\b", re.IGNORECASE)
 _SUMMARY = re.compile(
-    r"Failed (to build|building)|subprocess-exited|originates from a subprocess|^\*\*\*|^make\b.* Error \d"
+    r"Failed (to build|building)|subprocess-exited|from a subprocess"  # pip
+    r"|Could not read from remote"  # git
+    r"|^\*\*\*|^make\b.* Error \d"
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

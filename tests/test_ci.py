@@ -1,0 +1,84 @@
+"""The commands that people type: `ci/gate` from end to end, in the environment that `ci/environment` made."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mish_guard.errors import ExitCode
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / ".venv" / "ready").exists(), reason="ci/gate would make an environment first; ci/test has one"
+)
+
+
+def gate(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ROOT / "ci" / "gate", *map(str, arguments)], cwd="/", capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--coremltools"], "--coremltools wants a source: git:URL@REF, dir:PATH or sdist:VERSION"),
+        (["--coremltools="], "'' is no source of coremltools"),
+        (["--lowering"], "--lowering wants a name"),
+        (["--native"], "--native wants a name"),
+        (["--lowering="], "No lowering is called ''"),
+        (["--lowering", "relu"], "No lowering is called 'relu'"),
+        (["--coremltools", "svn:x"], "'svn:x' is no source of coremltools"),
+        (["--coremltools", "dir:/nowhere"], "'/nowhere' is no coremltools source tree"),
+    ],
+)
+def test_a_mistake_ends_with_2_before_anything_is_judged(arguments: list[str], complaint: str) -> None:
+    ended = gate(*arguments)
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert complaint in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "lowering"),
+    [([], ExitCode.LOST, "exp"), (["--lowering", "as-is"], ExitCode.FAIL, "as.is")],
+    ids=["pinned", "as-is"],
+)
+def test_the_pinned_tree_is_built_and_judged(
+    small_matrix: Path, tmp_path: Path, arguments: list[str], code: ExitCode, lowering: str
+) -> None:
+    """On four cells of the 201, so that the sound tree loses the others and the released one still fails."""
+    ended = gate(*arguments, "--matrix", small_matrix, "--profile", "ane", "--out", tmp_path, "--format", "json")
+    judged: dict[str, Any] = json.loads(ended.stdout)
+    assert (ended.returncode, judged["exit_code"], judged["armed"]) == (code, code, True)
+    candidate = judged["candidate"]
+    assert candidate["coremltools"].startswith(f"9.0+mish.{lowering}.g")
+    assert (candidate["lowering"], candidate["source"], candidate["native"]) == ("as-is", "sdist:9.0", "reuse")
+    assert Path(candidate["path"]).is_relative_to(ROOT / "build" / "environments")
+    over = {each["cell"] for each in judged["findings"] if each["defect"] == "MISH-SOFTPLUS-CLIFF"}
+    assert over == ({"sweep/mish-k3/torchscript/mlprogram-fp16@ane"} if code is ExitCode.FAIL else set())
+
+
+def test_the_key_of_the_cache_is_that_of_the_tree_that_was_named() -> None:
+    told = [
+        subprocess.run([ROOT / "ci" / "candidate", *words], capture_output=True, text=True, check=True).stdout
+        for words in (
+            ("--print-cache-key", "--coremltools", f"dir:{ROOT / 'tests' / 'cmake_project'}"),
+            ("--coremltools", f"dir:{ROOT / 'tests' / 'cmake_project'}", "--print-cache-key"),
+            ("--print-cache-key",),
+        )
+    ]
+    assert all(line.startswith("key=native-") for line in told)
+    assert told[0] == told[1] != told[2]
+
+
+def test_the_yardstick_of_the_bench_is_there(tmp_path: Path) -> None:
+    """coremltools' own tests of mish, which the gate is timed against, are found from inside a checkout."""
+    command = runpy.run_path(str(ROOT / "ci" / "bench.py"))["_coremltools_tests"](tmp_path)
+    collected = subprocess.run([*command, "--collect-only"], cwd=tmp_path, capture_output=True, text=True)
+    assert collected.returncode == 0, collected.stdout[-500:]
+    assert collected.stdout.count("test_mish") >= 10
