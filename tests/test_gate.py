@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,64 @@ def test_a_baseline_that_files_a_cell_under_another_name_is_an_error(
     ended = invoke("compare", exp_results, "--baselines", tmp_path / "b")
     assert (ended.code, ended.out) == (ExitCode.USAGE, "")
     assert "files the cell sweep/mish-k3" in ended.err
+
+
+def test_an_unarmed_run_can_be_allowed_and_stays_inconclusive(
+    invoke: Invoke, tmp_path: Path, small_matrix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The option is there for machines without a Neural Engine; the verdict is no better for it."""
+    for name, value in (("ALLOW_UNARMED", "true"), ("OUT", str(tmp_path)), ("PROFILE", "ieee-fp16")):
+        monkeypatch.setenv(f"MISH_GUARD_{name}", value)
+    whole = invoke("gate", "--lowering", "exp")
+    assert (whole.code, whole.first_line.partition(" ")[0]) == (ExitCode.PASS, "INCONCLUSIVE")
+    report = files.read_json(tmp_path / "report.json")
+    assert (report["verdict"], report["exit_code"]) == ("INCONCLUSIVE", ExitCode.INCONCLUSIVE)
+    # It forgives nothing else.
+    assert invoke("gate", "--lowering", "exp", "--matrix", small_matrix).code == ExitCode.LOST
+
+
+def test_the_base_branchs_baselines_count_and_a_changes_own_only_add(
+    invoke: Invoke, exp_results: Path, tmp_path: Path
+) -> None:
+    """A folder of forgiving baselines, and a base that does not know one cell."""
+    own, base, cell = tmp_path / "own", tmp_path / "base", "sweep/mish-k1/torchscript/mlprogram-fp16@ane"
+    shutil.copytree(baseline.SHIPPED, own)
+    shutil.copytree(baseline.SHIPPED, base)
+
+    def forget(document: dict[str, Any]) -> None:
+        del document["cells"][cell]
+
+    def tighten(document: dict[str, Any]) -> None:
+        for stored in document["cells"].values():
+            stored["figures"]["digest"] = "0" * 64
+            for binade in stored["figures"]["binades"].values():
+                binade["max_ulp"] /= 4
+
+    edited(base / "emulator-ane.json", base / "emulator-ane.json", forget)
+    assert invoke("compare", exp_results, "--baselines", base).code == ExitCode.LOST
+    assert invoke("compare", exp_results, "--baselines", own, "--base-baselines", base).code == ExitCode.PASS
+    edited(base / "emulator-ane.json", base / "emulator-ane.json", tighten)
+    assert invoke("compare", exp_results, "--baselines", own).code == ExitCode.PASS
+    assert invoke("compare", exp_results, "--baselines", own, "--base-baselines", base).code == ExitCode.FAIL
+
+
+def test_two_folders_of_baselines_are_shown_beside_each_other(invoke: Invoke, tmp_path: Path) -> None:
+    shutil.copytree(baseline.SHIPPED, tmp_path / "after")
+    unchanged = invoke("diff-baselines", baseline.SHIPPED, tmp_path / "after")
+    assert re.fullmatch(r"\d+ cells unchanged, 0 changed or gone, 0 new\n", unchanged.out)
+    cells = len(files.read_json(tmp_path / "after" / "emulator-ane.json")["cells"])
+    (tmp_path / "after" / "emulator-ane.json").unlink()
+    gone = invoke("diff-baselines", baseline.SHIPPED, tmp_path / "after", "--format", "markdown").out
+    assert f"{cells} changed or gone, 0 new." in gone
+    assert "| sweep/mish-k1/torchscript/mlprogram-fp16@ane | gone | 2047 at -10.6875 | - |" in gone
+    assert invoke("diff-baselines", tmp_path / "nowhere", tmp_path).code == ExitCode.USAGE
+
+
+def test_a_gate_run_leaves_its_reports_and_nothing_of_an_older_one(invoke: Invoke, tmp_path: Path) -> None:
+    for name in ("report.json", "summary.md", "candidate.diff", "emulator-ane.obtained.json"):
+        (tmp_path / name).write_text("old")
+    assert invoke("gate", "--lowering", "relu", "--out", tmp_path).code == ExitCode.USAGE
+    assert not list(tmp_path.iterdir())
 
 
 def test_ieee_arithmetic_alone_cannot_arm_the_gate(invoke: Invoke, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import mish_guard
 from mish_guard import baseline, explain, record, verdict
 from mish_guard.errors import ExitCode, UnreadableFileError
 from mish_guard.github import announce, numbers, overall, words, workflow
@@ -209,9 +211,9 @@ def test_words_of_a_run_cannot_break_out_of_a_table(failed: Judgement) -> None:
 
 def test_the_script_runs_where_nothing_is_installed(tmp_path: Path) -> None:
     """An isolated interpreter without any package: what the jobs that write to GitHub have."""
-    script = Path(__file__).parent.parent / "ci" / "github.py"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", str(script), "announce", str(tmp_path)], capture_output=True, text=True
-    )
+    (tmp_path / "ci").mkdir()
+    script = shutil.copy(Path(__file__).parent.parent / "ci" / "github.py", tmp_path / "ci")
+    (tmp_path / "mish_guard").symlink_to(Path(mish_guard.__file__).parent)
+    done = subprocess.run([sys.executable, "-I", "-S", script, "announce", tmp_path], capture_output=True, text=True)
     assert done.returncode == ExitCode.BROKEN, done.stderr
     assert done.stdout.startswith("## BROKEN: ")

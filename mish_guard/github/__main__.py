@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mish_guard.errors import ExitCode, GuardError, UsageError
 from mish_guard.github import announce, comment, hardware, numbers, overall, proposal, words, workflow
@@ -60,8 +61,7 @@ def _aggregate(options: argparse.Namespace) -> ExitCode:
 
 
 def _check(options: argparse.Namespace) -> ExitCode:
-    chips = json.loads(os.environ.get("CHIPS") or "[]")
-    options.expect += [f"{hardware.CHECK}-{chip}" for chip in chips]
+    options.expect += [f"{hardware.CHECK}-{chip}" for chip in _json(os.environ.get("CHIPS") or "[]", "CHIPS")]
     judged = _gathered(options)
     hardware.write_check(
         judged,
@@ -74,12 +74,7 @@ def _check(options: argparse.Namespace) -> ExitCode:
 
 
 def _gathered(options: argparse.Namespace) -> overall.Overall:
-    try:
-        needs = json.loads(_variable("NEEDS"))
-    except ValueError as error:
-        msg = "NEEDS is not JSON; set it to ${{ toJSON(needs) }}."
-        raise UsageError(msg) from error
-    judged = overall.gather(needs, options.reports, options.expect)
+    judged = overall.gather(_json(_variable("NEEDS"), "NEEDS"), options.reports, options.expect)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / comment.VERDICT).write_text(json.dumps(judged.to_json(), sort_keys=True, indent=1) + "\n")
@@ -88,6 +83,14 @@ def _gathered(options: argparse.Namespace) -> overall.Overall:
 
 def _comment(options: argparse.Namespace) -> ExitCode:
     return comment.comment(numbers.read(Path(_variable("GITHUB_EVENT_PATH"))), options.verdict)
+
+
+def _json(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        msg = f"{name} is not JSON: {error}. Set it as the workflow does."
+        raise UsageError(msg) from error
 
 
 def _variable(name: str) -> str:
