@@ -5,9 +5,9 @@ python ci/build_coremltools.py dir:../coremltools --lowering as-is
 python ci/build_coremltools.py sdist:9.1.dev1 --install       also into an environment; prints its Python
 
 Downloads, wheels, environments and built native libraries stay in --out. A CI that wants to keep compiled libraries
-keeps `build/native` under the key that --print-cache-key prints: it changes with native sources, Python, compiler and
-CMake, and with nothing else. Where nothing is compiled (a release, whose libraries come from its wheel) the folder
-stays empty.
+keeps `build/native` under the key that --print-cache-key prints: it changes with native sources, Python, numpy,
+compiler, flags, CMake and Xcode, and never with a Python source. Where nothing is compiled (a release, whose libraries
+come from its wheel) the folder stays empty.
 """
 
 from __future__ import annotations
