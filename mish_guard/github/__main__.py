@@ -45,9 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     commented.set_defaults(run=_comment)
     proposed = commands.add_parser("propose", help="open a pull request with the baselines of this checkout")
     proposed.add_argument("changes", type=Path, help="Markdown with the table of before and after")
-    proposed.set_defaults(run=lambda options: proposal.propose(os.environ, options.changes, Path.cwd()))
+    proposed.set_defaults(run=lambda options: proposal.propose(options.changes, Path.cwd()))
     requested = commands.add_parser("request", help="check what the physical Macs are asked to judge")
-    requested.set_defaults(run=lambda _: hardware.request(os.environ))
+    requested.set_defaults(run=lambda _: hardware.request())
     return parser
 
 
@@ -65,16 +65,16 @@ def _check(options: argparse.Namespace) -> ExitCode:
     judged = _gathered(options)
     hardware.write_check(
         judged,
-        repository=_variable("GITHUB_REPOSITORY"),
-        commit=_variable("COMMIT"),
-        url=f"{_variable('GITHUB_SERVER_URL')}/{_variable('GITHUB_REPOSITORY')}/actions/runs/{_variable('GITHUB_RUN_ID')}",
+        repository=workflow.variable("GITHUB_REPOSITORY"),
+        commit=workflow.variable("COMMIT"),
+        url=workflow.run_url(),
     )
     print(judged.headline)
     return judged.exit_code
 
 
 def _gathered(options: argparse.Namespace) -> overall.Overall:
-    judged = overall.gather(_json(_variable("NEEDS"), "NEEDS"), options.reports, options.expect)
+    judged = overall.gather(_json(workflow.variable("NEEDS"), "NEEDS"), options.reports, options.expect)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / comment.VERDICT).write_text(json.dumps(judged.to_json(), sort_keys=True, indent=1) + "\n")
@@ -82,7 +82,7 @@ def _gathered(options: argparse.Namespace) -> overall.Overall:
 
 
 def _comment(options: argparse.Namespace) -> ExitCode:
-    return comment.comment(numbers.read(Path(_variable("GITHUB_EVENT_PATH"))), options.verdict)
+    return comment.comment(numbers.read(Path(workflow.variable("GITHUB_EVENT_PATH"))), options.verdict)
 
 
 def _json(text: str, name: str) -> Any:
@@ -91,14 +91,6 @@ def _json(text: str, name: str) -> Any:
     except ValueError as error:
         msg = f"{name} is not JSON: {error}. Set it as the workflow does."
         raise UsageError(msg) from error
-
-
-def _variable(name: str) -> str:
-    try:
-        return os.environ[name]
-    except KeyError:
-        msg = f"{name} is not set; GitHub sets it, or the step has to."
-        raise UsageError(msg) from None
 
 
 if __name__ == "__main__":

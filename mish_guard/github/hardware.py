@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
 
 from mish_guard.errors import ExitCode, UsageError
 from mish_guard.github import api, words, workflow
@@ -18,16 +18,16 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _CONCLUSION = {"PASS": "success", "FAIL": "failure", "BROKEN": "failure", "INCONCLUSIVE": "action_required"}
 
 
-def request(environment: Mapping[str, str]) -> ExitCode:
+def request() -> ExitCode:
     """What to judge, as the outputs `repository` and `commit`.
 
     A dispatch names PULL_REQUEST and COMMIT: the full head commit of an open pull request, so that nobody can swap the
     code between the review and the run. Otherwise it is GITHUB_SHA. Raises UsageError for anything else.
     """
-    repository = environment["GITHUB_REPOSITORY"]
-    number, commit = environment.get("PULL_REQUEST", ""), environment.get("COMMIT", "")
+    repository = workflow.variable("GITHUB_REPOSITORY")
+    number, commit = os.environ.get("PULL_REQUEST", ""), os.environ.get("COMMIT", "")
     if not number and not commit:
-        workflow.output(repository=repository, commit=environment["GITHUB_SHA"])
+        workflow.output(repository=repository, commit=workflow.variable("GITHUB_SHA"))
         return ExitCode.PASS
     if not _NUMBER.fullmatch(number) or not _COMMIT.fullmatch(commit):
         msg = "A dispatch wants the number of a pull request and the 40 hexadecimal digits of its head commit."

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from mish_guard.errors import ExitCode, MachineError, UsageError
-from mish_guard.github import api
+from mish_guard.github import api, workflow
 
 BASELINES = Path("mish_guard/data/baselines")
 _AUTHOR = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 
 
-def propose(environment: Mapping[str, str], changes: Path, root: Path) -> ExitCode:
+def propose(changes: Path, root: Path) -> ExitCode:
     """Commit the baselines below `root` to a branch of this run and open a draft pull request.
 
     MISH_GUARD_REASON says why. A draft, because a pull request that a workflow opens starts no checks: they start when
     a person marks it as ready. Raises UsageError where nothing changed or a reason is missing, MachineError when git or
     GitHub refuses.
     """
-    reason = environment.get("MISH_GUARD_REASON", "").strip()
-    if not reason:
-        msg = "New baselines need a reason: set MISH_GUARD_REASON."
-        raise UsageError(msg)
+    reason = workflow.variable("MISH_GUARD_REASON").strip()
     if not _git(root, "status", "--porcelain", "--", str(BASELINES)):
         msg = "The baselines are what they were: there is nothing to propose."
         raise UsageError(msg)
-    branch, title = f"baselines-{environment['GITHUB_RUN_ID']}", f"Baselines: {' '.join(reason.split())}"[:120]
+    branch, title = f"baselines-{workflow.variable('GITHUB_RUN_ID')}", f"Baselines: {' '.join(reason.split())}"[:120]
     _git(root, "checkout", "-b", branch)
     _git(root, "add", "--", str(BASELINES))
     name, address = _AUTHOR
@@ -37,17 +33,16 @@ def propose(environment: Mapping[str, str], changes: Path, root: Path) -> ExitCo
     _git(root, "-c", "credential.helper=!gh auth git-credential", "push", "origin", f"HEAD:refs/heads/{branch}")
     with tempfile.TemporaryDirectory() as folder:
         body = Path(folder) / "body.md"
-        body.write_text(_body(reason, changes, environment), encoding="utf-8")
+        body.write_text(_body(reason, changes), encoding="utf-8")
         options = ["--draft", "--head", branch, "--title", title, "--body-file", str(body)]
-        print(api.run("pr", "create", "--repo", environment["GITHUB_REPOSITORY"], *options).strip())
+        print(api.run("pr", "create", "--repo", workflow.variable("GITHUB_REPOSITORY"), *options).strip())
     return ExitCode.PASS
 
 
-def _body(reason: str, changes: Path, environment: Mapping[str, str]) -> str:
-    run = f"{environment['GITHUB_SERVER_URL']}/{environment['GITHUB_REPOSITORY']}/actions/runs/"
+def _body(reason: str, changes: Path) -> str:
     return (
         f"{reason}\n\n{changes.read_text(encoding='utf-8')}\n"
-        f"Measured by [this run]({run}{environment['GITHUB_RUN_ID']}); its artifact holds the results.\n\n"
+        f"Measured by [this run]({workflow.run_url()}); its artifact holds the results.\n\n"
         "Look at the table, then mark this as ready: that starts the checks.\n"
     )
 

@@ -6,10 +6,26 @@ import os
 import sys
 from pathlib import Path
 
+from mish_guard.errors import UsageError
+
 # GitHub shows ten annotations of a step and drops the rest without a word
 # (https://github.com/orgs/community/discussions/68471).
 MOST_ANNOTATIONS = 10
 _MOST_CHARACTERS = 4000
+
+
+def variable(name: str) -> str:
+    """What GitHub, or the step, has set; raises UsageError where nobody has."""
+    value = os.environ.get(name, "")
+    if not value:
+        msg = f"{name} is not set; GitHub sets it, or the step has to."
+        raise UsageError(msg)
+    return value
+
+
+def run_url() -> str:
+    """The page of the running workflow."""
+    return f"{variable('GITHUB_SERVER_URL')}/{variable('GITHUB_REPOSITORY')}/actions/runs/{variable('GITHUB_RUN_ID')}"
 
 
 def summarize(text: str) -> None:

@@ -100,3 +100,15 @@ def test_a_tree_that_cannot_be_built_is_red_and_no_verdict(judge: Callable[..., 
     assert ran.jobs == {"mish-gate": "failure"}
     assert ran.summary("mish-gate").startswith("## BROKEN: the gate ended before it reached a verdict")
     assert "version.py" in ran.log
+
+
+def test_a_tree_that_is_not_named_is_no_pass(judge: Callable[..., Ran]) -> None:
+    """An empty input, as an output of a mistyped step would be, must not judge the pinned release instead."""
+
+    def name_none(tree: Path) -> None:
+        path = tree / ".github" / "workflows" / "mish.yml"
+        path.write_text(path.read_text().replace("{path: .}", "{path: '${{ steps.mistyped.outputs.path }}'}"))
+
+    ran = judge("unnamed", name_none)
+    assert ran.jobs == {"mish-gate": "failure"}
+    assert "'no path and no repository' is no source of coremltools" in ran.log
