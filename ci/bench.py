@@ -9,6 +9,7 @@ check off a Mac, and a bare script that imports torch and coremltools and makes 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -103,11 +104,13 @@ def _figures(folder: Path) -> Iterator[Figure]:
 
 
 def _coremltools_tests(folder: Path) -> list[str]:
-    import coremltools
-
+    spec = importlib.util.find_spec("coremltools")
+    if spec is None or spec.origin is None:
+        msg = "coremltools is not installed here; run ci/environment and use .venv/bin/python."
+        raise SystemExit(msg)
     # A configuration of their own: ours, which pytest would find above .venv, is too strict for their markers.
     (folder / "pytest.ini").touch()
-    tests = Path(coremltools.__file__).parent / "converters/mil/frontend/torch/test/test_torch_ops.py"
+    tests = Path(spec.origin).parent / "converters/mil/frontend/torch/test/test_torch_ops.py"
     options = ["-c", str(folder / "pytest.ini"), "-k", "test_mish", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
     return [sys.executable, "-m", "pytest", str(tests), *options]
 
