@@ -133,6 +133,21 @@ def test_the_known_defect_stands_in_the_headline(tmp_path: Path, passed: Judgeme
     assert "| b | FAIL (armed): reintroduces MISH-SOFTPLUS-CLIFF |" in "\n".join(words.table(judged))
 
 
+def test_a_report_of_any_size_is_none(tmp_path: Path, passed: Judgement) -> None:
+    path = left(tmp_path / "a", passed) / announce.REPORT
+    assert overall.gather({"one": SUCCEEDED}, tmp_path, ["a"]).exit_code is ExitCode.PASS
+    path.write_text(path.read_text() + " " * 8_000_000)
+    assert overall.gather({"one": SUCCEEDED}, tmp_path, ["a"]).exit_code is ExitCode.LOST
+
+
+def test_more_names_than_any_run_has_are_refused() -> None:
+    numbers.from_json(_NUMBERS.to_json())
+    with pytest.raises(UnreadableFileError):
+        numbers.from_json({**_NUMBERS.to_json(), "defects": [f"D{number}" for number in range(41)]})
+    with pytest.raises(UnreadableFileError):
+        overall.from_json({"jobs": {f"job{number}": "success" for number in range(61)}, "runs": {}})
+
+
 def test_needs_that_are_not_githubs_are_told(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError, match="toJSON"):
         overall.gather(["one"], tmp_path, ["a"])

@@ -8,18 +8,20 @@ import pytest
 
 from tests.workflows.hub import NAME, Hub
 
+_RESULT = ("success", "failure")
 
-@pytest.mark.parametrize(("ends", "result"), [(0, "success"), (1, "failure")])
-def test_one_red_job_makes_ci_red(hub: Hub, ends: int, result: str) -> None:
+
+@pytest.mark.parametrize(("test", "wheel"), [(0, 0), (1, 0), (0, 1)])
+def test_one_red_job_makes_ci_red(hub: Hub, test: int, wheel: int) -> None:
     """The scripts of the jobs are replaced: the suite would run itself."""
 
     def edit(tree: Path) -> None:
-        (tree / "ci" / "test").write_text(f"#!/bin/sh\nexit {ends}\n")
-        (tree / "ci" / "test-wheel").write_text("#!/bin/sh\nmkdir -p dist && touch dist/a.whl\n")
+        (tree / "ci" / "test").write_text(f"#!/bin/sh\nexit {test}\n")
+        (tree / "ci" / "test-wheel").write_text(f"#!/bin/sh\nmkdir -p dist && touch dist/a.whl\nexit {wheel}\n")
 
-    head = hub.branch(NAME, f"ci-{ends}", edit)
+    head = hub.branch(NAME, f"ci-{test}{wheel}", edit)
     ran = hub.run("ci", "merge_group", {}, commit=head)
     tests = {name: ended for name, ended in ran.jobs.items() if name.startswith("test (")}
     assert len(tests) == 8
-    assert set(tests.values()) == {result}
-    assert (ran.jobs["wheel"], ran.jobs["ci"]) == ("success", result)
+    assert set(tests.values()) == {_RESULT[test]}
+    assert (ran.jobs["wheel"], ran.jobs["ci"]) == (_RESULT[wheel], _RESULT[test or wheel])

@@ -37,13 +37,20 @@ VERDICT: dict[str, Any] = {
 def end(hub: Hub) -> Any:
     """The end of a fork's gate run that left a verdict, with what GitHub knows of pull requests and comments."""
 
-    def run(verdict: object, *, comments: tuple[Any, ...] = (), head: str = HEAD, path: str = comment.WORKFLOW) -> Ran:
+    def run(
+        verdict: object,
+        *,
+        comments: tuple[Any, ...] = (),
+        head: str = HEAD,
+        repository: int = 5,
+        path: str = comment.WORKFLOW,
+    ) -> Ran:
         main = git(hub.repository(NAME), "rev-parse", "main").strip()
         number = len(list(hub.folder.glob("run-*")))
         artifact = hub.folder / f"artifacts-{number}" / "verdict"
         artifact.mkdir(parents=True)
         (artifact / "verdict.json").write_text(verdict if isinstance(verdict, str) else json.dumps(verdict))
-        request = {"number": 7, "head": {"sha": head, "repo": {"id": 5}}}
+        request = {"number": 7, "head": {"sha": head, "repo": {"id": repository}}}
         return hub.run(
             "comment",
             "workflow_run",
@@ -59,7 +66,7 @@ def end(hub: Hub) -> Any:
 def _run(path: str) -> dict[str, Any]:
     owner = {"login": "stranger"}
     return {
-        "id": 1,
+        "id": 4711,
         "path": path,
         "event": "pull_request",
         "conclusion": "failure",
@@ -81,6 +88,7 @@ def _ours(body: str) -> dict[str, Any]:
 def test_the_verdict_is_commented_once(end: Any) -> None:
     ran = end(VERDICT)
     assert ran.jobs == {"comment": "success"}
+    assert "artifact verdict of run 4711" in ran.calls
     (call,) = sent(ran)
     assert (call["method"], call["path"]) == ("POST", f"repos/{NAME}/issues/7/comments")
     body = call["body"]["body"]
@@ -100,7 +108,8 @@ def test_the_comment_is_edited_only_when_the_figures_change(end: Any) -> None:
 
 def test_a_comment_of_somebody_else_is_left_alone(end: Any) -> None:
     theirs = {"id": 12, "user": {"login": "stranger"}, "body": "<!-- mish-guard 0 -->"}
-    (call,) = sent(end(VERDICT, comments=(theirs,)))
+    of_another_workflow = {**_ours("Coverage is 100 %"), "id": 13}
+    (call,) = sent(end(VERDICT, comments=(theirs, of_another_workflow)))
     assert call["method"] == "POST"
 
 
@@ -132,8 +141,9 @@ def test_whatever_is_no_verdict_is_not_repeated(
         comment.comment(event, path)
 
 
-def test_a_commit_that_is_no_longer_the_head_is_not_commented(end: Any) -> None:
-    ran = end(VERDICT, head="e" * 40)
+@pytest.mark.parametrize("other", [{"head": "e" * 40}, {"repository": 6}])
+def test_a_commit_that_is_not_the_head_of_that_pull_request_is_not_commented(end: Any, other: dict[str, Any]) -> None:
+    ran = end(VERDICT, **other)
     assert (ran.jobs, sent(ran)) == ({"comment": "success"}, [])
 
 

@@ -28,9 +28,9 @@ def checks(ran: Ran) -> list[Any]:
     return [call["body"] for call in calls if call["path"] == f"repos/{NAME}/check-runs"]
 
 
-def dispatch(hub: Hub, number: str, commit: str, head: str) -> dict[str, Any]:
+def dispatch(hub: Hub, number: str, commit: str, head: str, state: str = "open") -> dict[str, Any]:
     """A dispatch for a commit, and what GitHub says of the pull request."""
-    request = {"state": "open", "head": {"sha": head, "repo": {"full_name": NAME}}}
+    request = {"state": state, "head": {"sha": head, "repo": {"full_name": NAME}}}
     main = git(hub.repository(NAME), "rev-parse", "main").strip()
     return {
         "payload": {"inputs": {"pull-request": number, "commit": commit}},
@@ -66,23 +66,41 @@ def test_the_verdict_of_a_reviewed_commit_becomes_its_check(hub: Hub, physical: 
 
 
 @pytest.mark.parametrize(
-    ("number", "commit"),
+    ("number", "commit", "state"),
     [
-        ("7", "main"),
-        ("7", "0" * 39),
-        ("7", "b" * 40),
-        ("8", "a" * 40),
-        ("7; touch trapped", "a" * 40),
-        ("$(touch trapped)", "a" * 40),
+        ("7", "main", "open"),
+        ("7", "0" * 39, "open"),
+        ("7", "b" * 40, "open"),
+        ("7", "a" * 40, "closed"),
+        ("8", "a" * 40, "open"),
+        ("7; touch trapped", "a" * 40, "open"),
+        ("$(touch trapped)", "a" * 40, "open"),
     ],
 )
-def test_anything_but_the_head_of_an_open_pull_request_is_refused(hub: Hub, number: str, commit: str) -> None:
-    asked = dispatch(hub, number, commit, "a" * 40)
+def test_anything_but_the_head_of_an_open_pull_request_is_refused(
+    hub: Hub, number: str, commit: str, state: str
+) -> None:
+    asked = dispatch(hub, number, commit, "a" * 40, state)
     ran = hub.run("neural-engine", "workflow_dispatch", asked.pop("payload"), *CHIPS, **asked)
     assert ran.jobs["request"] == "failure"
     assert "measure (ane-m3)" not in ran.jobs
     assert not checks(ran)
     assert not list(ran.folder.rglob("trapped"))
+
+
+def test_without_approval_no_mac_is_used(hub: Hub) -> None:
+    """act knows no approvals: a step that fails stands for a reviewer who refuses."""
+
+    def refuse(tree: Path) -> None:
+        path = tree / ".github" / "workflows" / "neural-engine.yml"
+        path.write_text(path.read_text().replace('run: echo "Approved', 'run: exit 1 # "'))
+
+    head = hub.branch(NAME, "refused", refuse)
+    asked = dispatch(hub, "7", "a" * 40, "a" * 40)
+    ran = hub.run("neural-engine", "workflow_dispatch", asked.pop("payload"), *CHIPS, **{**asked, "commit": head})
+    assert (ran.jobs["request"], ran.jobs["approve"]) == ("success", "failure")
+    assert not [name for name in ran.jobs if name.startswith("measure")]
+    assert [check["conclusion"] for check in checks(ran)] == ["action_required"]
 
 
 def test_without_a_mac_the_check_says_so_and_does_not_pass(hub: Hub) -> None:
