@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import mish_guard
 from mish_guard import baseline, explain, record, verdict
 from mish_guard.errors import ExitCode, UnreadableFileError
 from mish_guard.github import announce, numbers, overall, words, workflow
+from mish_guard.model import Attempt, Placed
 from mish_guard.report import as_json, markdown
 from mish_guard.verdict import Judgement
 
@@ -215,6 +217,17 @@ def test_a_summary_stays_below_githubs_limit_and_says_what_it_leaves_out(failed:
     assert 500_000 < len(text.encode()) < 1024 * 1024
     assert text.count("more rows do not fit here; results.json has them all.") == 2
     assert text.endswith("</details>\n")
+
+
+def test_a_plan_that_places_nothing_is_shown(passed: Judgement) -> None:
+    operation = Placed(name="<b>", op="softplus", device="cpu")
+    attempt = Attempt(ladder="sweep", rung="8x8x32", cell="a", activation="cpu", operations=(operation,) * 2000)
+    run = dataclasses.replace(passed.run, attempts=(attempt,))
+    text = markdown.summary(dataclasses.replace(passed, run=run))
+    assert "no shape that was offered is placed on the Neural Engine" in text
+    assert re.search(r"softplus +&lt;b&gt; +cpu\n", text)
+    assert "more lines of the plan do not fit here; report.json has them all." in text
+    assert "<pre>" not in markdown.summary(passed)
 
 
 def test_words_of_a_run_cannot_break_out_of_a_table(failed: Judgement) -> None:

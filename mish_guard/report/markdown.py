@@ -6,17 +6,19 @@ limit for one step's summary, 1 MiB (https://docs.github.com/actions/reference/l
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 
 from mish_guard.changes import Changes
 from mish_guard.model import Measurement
-from mish_guard.report import text
+from mish_guard.report import routing, text
 from mish_guard.report.findings import interval_text, kinds
 from mish_guard.status import Row
 from mish_guard.verdict import Finding, Judgement
 
 # Two tables share a summary, and a job may have other steps that write one.
 _TABLE_BYTES = 400_000
+_PLAN_LINES = 400
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "`": "'", "\n": " ", "\r": " "})
 
 
@@ -43,12 +45,24 @@ def _summary(judgement: Judgement) -> Iterator[str]:
     if judgement.findings:
         yield ""
         yield from _findings(judgement.findings)
+    yield from _plan(judgement)
     yield ""
     yield f"<details><summary>All {len(judgement.rows)} cells</summary>"
     yield ""
     yield from _table(("cell", "status", "over the ceiling", "max_ulp", "max_ulp of the baseline"), _cells(judgement))
     yield ""
     yield "</details>"
+
+
+def _plan(judgement: Judgement) -> Iterator[str]:
+    """Where Core ML would run every operation, if no shape was taken by the Neural Engine."""
+    lines = [html.escape(line) for line in routing.lines(judgement.run)]
+    if not lines:
+        return
+    yield ""
+    yield "<pre>" + "\n".join(lines[:_PLAN_LINES]) + "</pre>"
+    if len(lines) > _PLAN_LINES:
+        yield f"{len(lines) - _PLAN_LINES} more lines of the plan do not fit here; report.json has them all."
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
