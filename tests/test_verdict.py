@@ -84,6 +84,7 @@ def stored(*cells: Measurement, **changed: Any) -> dict[str, Baseline]:
     return {"ane": dataclasses.replace(made, **changed)}
 
 
+FEW = dataclasses.replace(cliff(), n_covered=12000)
 ARMS = (cell(NEGATIVE, cliff()), cell(POSITIVE))
 BASE = stored(cell(CELL), cell(GRAFT))
 
@@ -100,6 +101,9 @@ BASE = stored(cell(CELL), cell(GRAFT))
         ((cell(CELL), cell(GRAFT), ARMS[0]), Verdict.INCONCLUSIVE, 20, False),
         ((cell(CELL), cell(GRAFT), ARMS[0], cell(POSITIVE, cliff())), Verdict.BROKEN, 21, False),
         ((cell(CELL, cliff()), cell(NEGATIVE), cell(POSITIVE, cliff())), Verdict.BROKEN, 21, False),
+        ((cell(CELL), cell(GRAFT), ARMS[0], cell(POSITIVE, figures(n_covered=55552))), Verdict.PASS, 0, True),
+        ((cell(CELL), cell(GRAFT), ARMS[0], cell(POSITIVE, figures(n_covered=55551))), Verdict.BROKEN, 21, False),
+        ((cell(CELL), cell(GRAFT), cell(NEGATIVE, FEW), cell(POSITIVE)), Verdict.INCONCLUSIVE, 20, False),
         ((cell(CELL), *ARMS), Verdict.INCONCLUSIVE, 11, True),
         ((), Verdict.INCONCLUSIVE, 11, False),
     ],
