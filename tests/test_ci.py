@@ -82,3 +82,15 @@ def test_the_yardstick_of_the_bench_is_there(tmp_path: Path) -> None:
     collected = subprocess.run([*command, "--collect-only"], cwd=tmp_path, capture_output=True, text=True)
     assert collected.returncode == 0, collected.stdout[-500:]
     assert collected.stdout.count("test_mish") >= 10
+
+
+@pytest.mark.parametrize("spell", [["--out", "{}"], ["--out={}"], []])
+def test_a_build_that_fails_leaves_no_verdict_of_an_older_run(tmp_path: Path, spell: list[str]) -> None:
+    out = tmp_path / ("out" if spell else "mish-guard-out")
+    out.mkdir()
+    for name in ("report.json", "summary.md"):
+        (out / name).write_text("old")
+    options = [part.format(out) for part in spell]
+    command = [ROOT / "ci" / "gate", *options, "--coremltools", "dir:/nowhere"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == ExitCode.USAGE
+    assert not list(out.iterdir())
