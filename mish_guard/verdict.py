@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mish_guard import compare, limits, status
 from mish_guard.baseline import Baseline
@@ -51,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict with everything it rests on."""
+    """The verdict with everything it rests on; `gap_defects` names the known defect that a known gap shows, by cell."""
 
     verdict: Verdict
     exit_code: ExitCode
@@ -61,6 +61,7 @@ class Judgement:
     findings: tuple[Finding, ...]
     run: Run
     baselines: Mapping[str, Baseline]
+    gap_defects: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge(run: Run, baselines: Mapping[str, Baseline], defects: Sequence[Defect]) -> Judgement:
@@ -78,7 +79,14 @@ def judge(run: Run, baselines: Mapping[str, Baseline], defects: Sequence[Defect]
         findings=findings,
         run=run,
         baselines=baselines,
+        gap_defects=_gap_defects(rows, defects),
     )
+
+
+def _gap_defects(rows: Sequence[Row], defects: Sequence[Defect]) -> dict[str, str]:
+    gaps = [row for row in rows if row.status is Status.KNOWN_GAP and row.measurement is not None]
+    known = {row.cell: defect(row.measurement, defects) for row in gaps if row.measurement is not None}
+    return {cell: found.id for cell, found in known.items() if found is not None}
 
 
 def _armed(run: Run, rows: Sequence[Row]) -> bool:

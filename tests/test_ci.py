@@ -91,6 +91,6 @@ def test_a_build_that_fails_leaves_no_verdict_of_an_older_run(tmp_path: Path, sp
     for name in ("report.json", "summary.md"):
         (out / name).write_text("old")
     options = [part.format(out) for part in spell]
-    command = [ROOT / "ci" / "gate", *options, "--coremltools", "dir:/nowhere"]
+    command = [str(ROOT / "ci" / "gate"), *options, "--coremltools", "dir:/nowhere"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == ExitCode.USAGE
     assert not list(out.iterdir())

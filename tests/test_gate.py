@@ -58,6 +58,9 @@ def test_the_default_decompositions_are_a_known_gap(invoke: Invoke, exp_results:
     (interval,) = gaps["surface/nn.Mish/export-decomposed/mlprogram-fp16@ane"]["intervals"]
     assert interval["first"] == 10.3984375
     assert interval["last"] == 20.0
+    shown = {key.partition("/export")[0].partition("/torchscript")[0]: gap["defect"] for key, gap in gaps.items()}
+    assert shown["surface/nn.Mish"] == shown["surface/handwritten"] == "MISH-SOFTPLUS-CLIFF"
+    assert (shown["surface/nn.Softplus"], shown["surface/torch.logsumexp"]) == ("SOFTPLUS-CLIFF", "LSE-OVERFLOW")
 
 
 def test_a_missing_baseline_is_not_green(invoke: Invoke, exp_results: Path, tmp_path: Path) -> None:

@@ -32,7 +32,12 @@ def document(judgement: Judgement) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in judgement.findings],
         "kinds": [_kind(kind) for kind in kinds(judgement.findings)],
         "known_gaps": [
-            {"cell": row.cell, "reason": row.measurement.known_gap, "intervals": _intervals(row.measurement)}
+            {
+                "cell": row.cell,
+                "reason": row.measurement.known_gap,
+                "defect": judgement.gap_defects.get(row.cell),
+                "intervals": _intervals(row.measurement),
+            }
             for row in judgement.rows
             if row.status is Status.KNOWN_GAP and row.measurement is not None
         ],

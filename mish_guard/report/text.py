@@ -11,7 +11,7 @@ from mish_guard.errors import ExitCode
 from mish_guard.model import Measurement
 from mish_guard.report import as_json, routing, table
 from mish_guard.report.findings import interval_text, kinds, rank
-from mish_guard.status import Row, Status
+from mish_guard.status import Status
 from mish_guard.verdict import Finding, Judgement, Verdict
 
 _KINDS = 8
@@ -24,7 +24,7 @@ def lines(judgement: Judgement) -> Iterator[str]:
     yield ""
     yield from facts(judgement)
     yield from _findings(judgement.findings)
-    yield from _gaps(judgement.rows)
+    yield from _gaps(judgement)
     yield from routing.lines(judgement.run)
     yield ""
     yield next_step(judgement)
@@ -127,8 +127,8 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
         yield f"  and {len(ordered) - _KINDS} more kinds; --format json has them all"
 
 
-def _gaps(rows: Sequence[Row]) -> Iterator[str]:
-    gaps = [row.measurement for row in rows if row.status is Status.KNOWN_GAP and row.measurement is not None]
+def _gaps(judgement: Judgement) -> Iterator[str]:
+    gaps = [row.measurement for row in judgement.rows if row.status is Status.KNOWN_GAP and row.measurement is not None]
     if not gaps:
         return
     yield ""
@@ -139,5 +139,6 @@ def _gaps(rows: Sequence[Row]) -> Iterator[str]:
     for (name, reason), members in grouped.items():
         intervals = {interval_text(each) for gap in members if gap.figures for each in gap.figures.bad_intervals}
         places = ", ".join(gap.key.where for gap in members)
-        yield f"  {name} at {places}: {' '.join(sorted(intervals))}"
+        shown = sorted({judgement.gap_defects.get(str(gap.key), "") for gap in members} - {""})
+        yield f"  {name} at {places}: {' '.join([*sorted(intervals), *shown])}"
         yield f"      {reason}"
