@@ -117,8 +117,12 @@ class Hub:
         repository: str = NAME,
         answers: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        guard: Path | None = None,
     ) -> Ran:
-        """Run a workflow of a repository as it is at a commit, for an event."""
+        """Run a workflow of a repository as it is at a commit, for an event.
+
+        `answers` is what GitHub's API knows, by path; `guard` the checkout of mish-guard that other repositories use.
+        """
         number = len(list(self.folder.glob("run-*")))
         folder = self.folder / f"run-{number}"
         checkout = folder / "checkout"
@@ -133,7 +137,11 @@ class Hub:
         command += ["--action-offline-mode", "--no-cache-server", "--actor", "somebody"]
         command += ["--secret", "GITHUB_TOKEN=stand-in"]
         command += [part for runner in _RUNNERS for part in ("-P", f"{runner}=-self-hosted")]
-        command += [part for pin in self._stand_ins(checkout) for part in ("--local-repository", pin)]
+        command += [
+            part
+            for pin in self._stand_ins(checkout, guard or self.repository(NAME))
+            for part in ("--local-repository", pin)
+        ]
         started = time.monotonic()
         done = subprocess.run(
             [*command, *arguments],
@@ -147,11 +155,11 @@ class Hub:
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         return Ran(done.returncode, events, folder, time.monotonic() - started)
 
-    def _stand_ins(self, checkout: Path) -> list[str]:
+    def _stand_ins(self, checkout: Path, guard: Path) -> list[str]:
         """Every action that the files of a checkout, and mish-guard's own, name: `OWNER/NAME@COMMIT=FOLDER`."""
-        files = [*(checkout / ".github").rglob("*.yml"), *(self.repository(NAME) / ".github").rglob("*.yml")]
+        files = [*(checkout / ".github").rglob("*.yml"), *(guard / ".github").rglob("*.yml")]
         pins = sorted({pin for path in files for pin in _USES.findall(path.read_text())})
-        folders = {NAME: self.repository(NAME)}
+        folders = {NAME: guard}
         return [f"{name}@{sha}={folders.get(name, HERE / 'stand_ins' / name.partition('/')[2])}" for name, sha in pins]
 
     def _environment(self, folder: Path) -> dict[str, str]:
