@@ -205,6 +205,26 @@ def test_a_folder_that_is_no_tree_is_told(tmp_path: Path) -> None:
         source.fetch(source.parse(f"dir:{tmp_path}"), tmp_path / "copy", DOWNLOADS)
 
 
+def test_two_builds_that_download_the_same_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one build downloads, another does and finishes."""
+    finished: list[Path] = []
+
+    def pip(command: list[str]) -> str:
+        target = Path(command[command.index("-d") + 1])
+        target.mkdir()
+        (target / "a.tar.gz").write_text("ours")
+        if not started:
+            started.append(target)
+            finished.append(source.download("a==1", tmp_path))
+        return ""
+
+    started: list[Path] = []
+    monkeypatch.setattr(source, "run", pip)
+    ours = source.download("a==1", tmp_path)
+    assert finished == [ours]
+    assert [path.name for path in tmp_path.iterdir()] == [ours.parent.name]
+
+
 def test_a_release_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="ended with status"):
         source.fetch(source.parse("sdist:0.0.1"), tmp_path / "tree", tmp_path / "downloads")

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,19 +126,27 @@ def _blob(path: Path) -> str:
 
 
 def download(requirement: str, folder: Path, *options: str) -> Path:
-    """The file pip downloads for a pinned requirement, kept in `folder`; raises BuildError with pip's last line."""
-    name = hashlib.sha256(" ".join((requirement, *options)).encode()).hexdigest()[:12]
-    place = folder / name
-    held = list(place.iterdir()) if place.exists() else []
-    if not held:
-        scratch = folder / f".{name}"
-        shutil.rmtree(scratch, ignore_errors=True)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        run([*pip, "-d", str(scratch), *options, requirement])
-        shutil.rmtree(place, ignore_errors=True)
-        scratch.rename(place)
-        held = list(place.iterdir())
-    return held[0]
+    """The file pip downloads for a pinned requirement, kept in `folder`; raises BuildError with pip's last line.
+
+    Builds that run at the same time may share the folder: the first to finish leaves the file for all.
+    """
+    place = folder / hashlib.sha256(" ".join((requirement, *options)).encode()).hexdigest()[:12]
+    if not _held(place):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+            fresh = Path(scratch) / "fresh"
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            run([*pip, "-d", str(fresh), *options, requirement])
+            try:
+                fresh.rename(place)  # an empty folder is replaced, any other is another build's
+            except OSError:
+                if not _held(place):
+                    raise
+    return _held(place)[0]
+
+
+def _held(place: Path) -> list[Path]:
+    return list(place.iterdir()) if place.exists() else []
 
 
 def run(command: Sequence[str], cwd: Path | None = None) -> str:
