@@ -45,8 +45,12 @@ def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Base
     """The baseline of every place the run measured, by place; a place without a file is left out.
 
     `base` is the folder of the branch that a change is proposed for: what it knows of a cell counts, and `folder` only
-    adds the cells that it does not know. So a change cannot move what it is compared with.
+    adds the cells that it does not know. So a change cannot move what it is compared with. Raises MissingBaselineError
+    for a `base` without any baseline: the change would be compared with itself.
     """
+    if base is not None and not any(base.glob("*.json")):
+        msg = f"'{base}' holds no baseline of the base branch. Check that branch out there, or leave the option out."
+        raise MissingBaselineError(msg)
     places = sorted({measurement.key.where for measurement in run.measurements.values()})
     paths = {where: path_of(folder, run.engine_at(where), where, run.device_at(where)) for where in places}
     own = {where: load(path) for where, path in paths.items() if path.exists()}

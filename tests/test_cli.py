@@ -32,6 +32,7 @@ def test_the_exit_codes_are_those_of_the_help(invoke: Invoke) -> None:
         (["gate", "--lowering", "relu"], "No lowering is called 'relu'. Choose one of: as-is, softplus, exp"),
         (["gate", "--profile", "m1"], "No profile is called 'm1', nor a compute unit. Choose from: ieee-fp16, ane"),
         (["lowerings", "--profile", "m1"], "No profile is called 'm1'"),
+        (["doctor", "--profile", "cpu-and-nee"], "No profile is called 'cpu-and-nee', nor a compute unit"),
         (["lowerings", "relu"], "No lowering is called 'relu'"),
         (["explain", "mish"], "'mish' is not a cell; expected [role:]family/case/frontend/backend@where"),
         (["compare", "nowhere.json"], "'nowhere.json' cannot be read"),

@@ -213,6 +213,16 @@ def test_the_base_branchs_baselines_count_and_a_changes_own_only_add(
     assert invoke("compare", exp_results, "--baselines", own, "--base-baselines", base).code == ExitCode.FAIL
 
 
+def test_a_base_without_baselines_is_an_error_and_not_the_changes_own(
+    invoke: Invoke, exp_results: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for base in (tmp_path / "empty", tmp_path / "nowhere"):
+        ended = invoke("compare", exp_results, "--base-baselines", base)
+        assert (ended.code, ended.out) == (ExitCode.NO_BASELINE, "")
+        assert "holds no baseline of the base branch" in ended.err
+
+
 def test_two_folders_of_baselines_are_shown_beside_each_other(invoke: Invoke, tmp_path: Path) -> None:
     shutil.copytree(baseline.SHIPPED, tmp_path / "after")
     unchanged = invoke("diff-baselines", baseline.SHIPPED, tmp_path / "after")

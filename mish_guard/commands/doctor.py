@@ -10,6 +10,7 @@ import click
 
 from mish_guard import doctor
 from mish_guard.doctor import Outcome
+from mish_guard.engines import both
 from mish_guard.engines.coreml import NEURAL_ENGINE
 from mish_guard.errors import ExitCode
 
@@ -25,8 +26,9 @@ _WHAT = {True: ": everything, the Neural Engine included", False: " for what was
 def show(places: Sequence[str], *, as_object: bool) -> ExitCode:
     """Examine the machine, print one line for each check and its fix; the exit code says what is ready.
 
-    Only what `places` need counts; none: all compute units.
+    Only what `places` need counts; none: all compute units. Raises UsageError for a place that there is not.
     """
+    both.check(places)
     checks = doctor.examine()
     wanted = not places or NEURAL_ENGINE in places
     code = doctor.exit_code(checks, neural_engine=wanted)

@@ -14,17 +14,22 @@ from mish_guard.errors import UsageError
 from mish_guard.model import Culprit, Step
 
 
+def check(places: Sequence[str]) -> None:
+    """Raise UsageError, with the names there are, for a place that is neither a profile nor a compute unit."""
+    unknown = [place for place in places if place not in UNITS and place not in profiles.PROFILES]
+    if unknown:
+        choice = ", ".join((*profiles.PROFILES, *UNITS))
+        msg = f"No profile is called '{unknown[0]}', nor a compute unit. Choose from: {choice}."
+        raise UsageError(msg)
+
+
 def create_auto(places: tuple[str, ...]) -> Engine:
     """All that this machine offers, or the engines of the places named.
 
     Without names: the emulator, and on a Mac Core ML before it. Raises MachineError where a compute unit is named off
     a Mac, and where Core ML cannot be used on one; UsageError for a name that is neither.
     """
-    unknown = [place for place in places if place not in UNITS and place not in profiles.PROFILES]
-    if unknown:
-        choice = ", ".join((*profiles.PROFILES, *UNITS))
-        msg = f"No profile is called '{unknown[0]}', nor a compute unit. Choose from: {choice}."
-        raise UsageError(msg)
+    check(places)
     units = tuple(place for place in places if place in UNITS)
     emulated = tuple(place for place in places if place in profiles.PROFILES)
     engines: list[Engine] = []
