@@ -23,19 +23,20 @@ _BARE = """
 import sys, tempfile
 from pathlib import Path
 import torch, coremltools
-from mish_guard import lowerings, matrix, modules
-from mish_guard.convert import convert
-from mish_guard.matrix import Place
-from mish_guard.model import Role
+from mish_guard.matrix import plan
+from mish_guard.models import lowerings, networks
+from mish_guard.convert.conversion import convert
+from mish_guard.matrix.plan import Place
+from mish_guard.records import Role
 
 recipes = {}
-for cell in matrix.load(matrix.DEFAULT, [Place(name="ane", is_neural_engine=True)]):
+for cell in plan.load(plan.DEFAULT, [Place(name="ane", is_neural_engine=True)]):
     key = cell.key
     if not key.role.is_control:
-        recipes[modules.case(key.case).model, key.frontend, key.backend] = key
+        recipes[networks.case(key.case).model, key.frontend, key.backend] = key
 with tempfile.TemporaryDirectory() as folder:
     for number, ((_, frontend, backend), key) in enumerate(recipes.items()):
-        case = modules.case(key.case)
+        case = networks.case(key.case)
         stem = Path(folder) / str(number)
         convert(case.build(), case.feeds()[0], lowering="exp", frontend=frontend, backend=backend, stem=stem)
 """
@@ -43,12 +44,12 @@ with tempfile.TemporaryDirectory() as folder:
 _EVALUATION = """
 import tempfile, time
 from pathlib import Path
-from mish_guard import modules
-from mish_guard.convert import convert
+from mish_guard.models import networks
+from mish_guard.convert.conversion import convert
 from mish_guard.engines.emulator import EmulatorEngine
-from mish_guard.model import Backend, Frontend
+from mish_guard.records import Backend, Frontend
 
-case = modules.case("rank-2")
+case = networks.case("rank-2")
 with tempfile.TemporaryDirectory() as folder:
     path = convert(case.build(), case.feeds()[0], lowering="exp", frontend=Frontend.TORCHSCRIPT,
                    backend=Backend.MLPROGRAM_FP16, stem=Path(folder) / "mish")

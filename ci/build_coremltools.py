@@ -18,8 +18,8 @@ from pathlib import Path
 
 import click
 
-from mish_guard.build import pin, pipeline, source
-from mish_guard.build.native import Mode
+from mish_guard.candidate import pin, pipeline, source
+from mish_guard.candidate.native import Mode
 from mish_guard.errors import ExitCode, GuardError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mish_guard import baseline, compare, files
-from mish_guard.baseline import Baseline
+from mish_guard import files
+from mish_guard.judge import compare
+from mish_guard.results import baseline
+from mish_guard.results.baseline import Baseline
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "neural-engine.md"
 BEGIN, END = "<!-- chips: python ci/render_chips.py -->", "<!-- chips end -->"

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mish_guard import calibrate, files
-from mish_guard.calibrate import Fact, Outcome, Status
+from mish_guard import files
+from mish_guard.engines.emulator import replay
 from mish_guard.engines.emulator.profiles import PROFILES
+from mish_guard.engines.emulator.replay import Fact, Outcome, Status
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "evidence.md"
 
@@ -42,8 +43,8 @@ def main(arguments: list[str]) -> int:
 
 def render() -> str:
     """The document."""
-    facts = calibrate.load()
-    outcomes = {name: {each.fact.id: each for each in calibrate.replay(PROFILES[name], facts)} for name in PROFILES}
+    facts = replay.load()
+    outcomes = {name: {each.fact.id: each for each in replay.replay(PROFILES[name], facts)} for name in PROFILES}
     return _HEAD + "\n".join([*_summary(facts, outcomes), *_topics(facts, outcomes), *_gaps()]) + "\n"
 
 
@@ -93,7 +94,7 @@ def _answer(outcomes: dict[str, Outcome]) -> str:
 def _gaps() -> Iterator[str]:
     yield "## What nobody has measured\n"
     for name, profile in PROFILES.items():
-        gaps = calibrate.unmeasured(profile)
+        gaps = replay.unmeasured(profile)
         if gaps:
             yield f"- `{name}`: {', '.join(f'`{gap}`' for gap in gaps)}"
 

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # How click ends where whoever read the report has left; its status 1 would mean a crash.
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it was, the user gets one line and a report
-        from mish_guard import crash
+        from mish_guard.commands import crash
 
         path = crash.write(error, given, Path.cwd())
         return _complain(f"{type(error).__name__}: {error}. This is a bug; the report is in {path}.", ExitCode.CRASH)
@@ -144,8 +144,8 @@ def gate(
     baselines: Path | None, base: Path | None, form: str, out: Path, *, allow_unarmed: bool, **measuring: Any
 ) -> int:
     """Measure the matrix, compare with the baselines, print the verdict, exit with its code."""
-    from mish_guard import baseline
     from mish_guard.commands import gate as command
+    from mish_guard.results import baseline
 
     return command.gate(
         _order(**measuring),
@@ -173,8 +173,8 @@ def run(out: Path, **measuring: Any) -> int:
 @_format
 def compare(results: Path, baselines: Path | None, base: Path | None, form: str) -> int:
     """Judge a results file that `run` or `gate` wrote."""
-    from mish_guard import baseline
     from mish_guard.commands import gate as command
+    from mish_guard.results import baseline
 
     return command.compare(
         results, baselines=baselines or baseline.SHIPPED, base=base, out=None, as_object=form == "json"
@@ -225,8 +225,8 @@ def refresh(
     baselines: Path | None, out: Path, reason: str, repeats: int, allow_fewer_cells: bool, **measuring: Any
 ) -> int:
     """Measure new baselines; refuses a run that is over a ceiling, broken, incomplete or not repeatable."""
-    from mish_guard import baseline
     from mish_guard.commands import refresh as command
+    from mish_guard.results import baseline
 
     return command.refresh(
         _order(**measuring),

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from mish_guard import cli, files, record
+from mish_guard import cli, files
+from mish_guard.results import run_file
 
 # A shell's background job ignores interrupts, and so would whatever the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -93,5 +94,5 @@ def edited(results: Path, target: Path, edit: Callable[[dict[str, Any]], None]) 
     document = files.read_json(results)
     edit(document)
     document.pop("sha256")
-    target.write_text(files.readable_json(record.sealed(document)))
+    target.write_text(files.readable_json(run_file.sealed(document)))
     return target

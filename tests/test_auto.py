@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mish_guard import engines, files, modules
+from mish_guard import files
+from mish_guard.engines import registry
 from mish_guard.engines.both import Engines
 from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode, MachineError, UsageError
+from mish_guard.models import networks
 from tests import virtual_mac
 from tests.conftest import Invoke
 
@@ -42,7 +44,7 @@ def no_mac(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_mac")
 @pytest.mark.parametrize(("places", "got"), [((), PROFILES), (("ane",), ("ane",))])
 def test_off_a_mac_it_is_the_emulator(places: tuple[str, ...], got: tuple[str, ...]) -> None:
-    engine = engines.create("auto", places)
+    engine = registry.create("auto", places)
     assert (engine.name, engine.places()) == ("emulator", got)
 
 
@@ -50,7 +52,7 @@ def test_off_a_mac_it_is_the_emulator(places: tuple[str, ...], got: tuple[str, .
 @pytest.mark.parametrize("places", [("cpu-only",), ("cpu-only", "ane")])
 def test_a_compute_unit_off_a_mac_is_an_error(places: tuple[str, ...]) -> None:
     with pytest.raises(MachineError, match="needs a Mac"):
-        engines.create("auto", places)
+        registry.create("auto", places)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_a_compute_unit_off_a_mac_is_an_error(places: tuple[str, ...]) -> None:
 )
 def test_on_a_mac_it_is_both(wake: Wake, base: str, units: tuple[str, ...]) -> None:
     wake(base)
-    engine = engines.create("auto", ())
+    engine = registry.create("auto", ())
     assert engine.places() == units + PROFILES
     assert engine.engines() == {**dict.fromkeys(units, "coreml"), **dict.fromkeys(PROFILES, "emulator")}
     assert {where for where in engine.places() if engine.is_hardware(where)} == set(units)
@@ -72,15 +74,15 @@ def test_on_a_mac_it_is_both(wake: Wake, base: str, units: tuple[str, ...]) -> N
 )
 def test_places_choose_their_engines(wake: Wake, places: tuple[str, ...], name: str) -> None:
     wake()
-    engine = engines.create("auto", places)
+    engine = registry.create("auto", places)
     assert (engine.name, engine.places()) == (name, places)
 
 
 def test_each_place_runs_on_its_own_engine(wake: Wake) -> None:
     wake()
-    engine = engines.create("auto", ("cpu-only", "ane"))
+    engine = registry.create("auto", ("cpu-only", "ane"))
     assert isinstance(engine, Engines)
-    feeds = modules.case("scale-11.0").feeds()
+    feeds = networks.case("scale-11.0").feeds()
     real, emulated = (engine.run(SOFTPLUS, feeds, where) for where in ("cpu-only", "ane"))
     assert (real.placement.activation, emulated.placement.activation) == ("cpu", "ne")
     assert (real.times is None, emulated.times is None) == (False, True)
@@ -94,7 +96,7 @@ def test_each_place_runs_on_its_own_engine(wake: Wake) -> None:
 @pytest.mark.parametrize("place", ["all", "m1"])
 def test_a_place_that_is_neither_is_a_usage_error(place: str) -> None:
     with pytest.raises(UsageError, match=rf"'{place}', nor a compute unit.*ane-ftz.*cpu-and-ne"):
-        engines.create("auto", ("ane", place))
+        registry.create("auto", ("ane", place))
 
 
 def test_core_ml_that_cannot_be_used_is_broken_and_nothing_falls_back(

@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
-from mish_guard import files, lowerings
-from mish_guard.build import BuildError, cache, environment, native, patch, pin, pipeline, proof, source, wheel
-from mish_guard.build.native import Host, Mode
+from mish_guard import files
+from mish_guard.candidate import BuildError, cache, native, patch, pin, pipeline, proof, source, venv, wheel
+from mish_guard.candidate.native import Host, Mode
 from mish_guard.errors import ExitCode, GuardError, UnreadableFileError, UsageError
+from mish_guard.models import lowerings
 
 ROOT = Path(__file__).parent.parent
 DOWNLOADS = ROOT / "build" / "downloads"
@@ -168,7 +169,7 @@ def test_the_proof_names_what_is_wrong(
     shutil.copytree(built.parent.parent, folder, symlinks=True)
     damage(next(folder.glob("lib/*/site-packages/coremltools")))
     with pytest.raises(BuildError, match=complaint):
-        proof.prove(environment.python_of(folder), folder, "exp")
+        proof.prove(venv.python_of(folder), folder, "exp")
 
 
 def test_the_proof_refuses_a_coremltools_from_elsewhere(built: Path, tmp_path: Path) -> None:
@@ -652,7 +653,7 @@ def test_a_tree_as_it_is_that_lost_mish_is_named_by_the_proof(built: Path, tmp_p
     shutil.copytree(built.parent.parent, folder, symlinks=True)
     _edit_ops("def mish(", "def smish(")(next(folder.glob("lib/*/site-packages")))
     with pytest.raises(BuildError, match="the tree registers no converter for mish"):
-        proof.prove(environment.python_of(folder), folder, "as-is")
+        proof.prove(venv.python_of(folder), folder, "as-is")
 
 
 def test_a_published_wheel_without_libraries_is_told(

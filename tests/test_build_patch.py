@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mish_guard import lowerings
-from mish_guard.build import patch, source
+from mish_guard.candidate import patch, source
 from mish_guard.errors import UsageError
+from mish_guard.models import lowerings
 
 DOWNLOADS = Path(__file__).parent.parent / "build" / "downloads"
 VERSIONS = ["7.2", "8.3.0", "9.0", "9.1.dev1"]

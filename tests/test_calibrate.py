@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mish_guard import calibrate
-from mish_guard.calibrate import Status
+from mish_guard.engines.emulator import replay
 from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16, PROFILES, Profile
+from mish_guard.engines.emulator.replay import Status
 from mish_guard.errors import ExitCode, UnreadableFileError
 from tests.conftest import Invoke
 
@@ -30,7 +30,7 @@ HAZARDS = [
 
 
 def _contradicted(profile: Profile) -> list[str]:
-    return [each.fact.id for each in calibrate.replay(profile) if each.status is Status.CONTRADICTED]
+    return [each.fact.id for each in replay.replay(profile) if each.status is Status.CONTRADICTED]
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -39,7 +39,7 @@ def test_no_profile_contradicts_a_measurement(name: str) -> None:
 
 
 def test_the_measurements_that_matter_are_reproduced() -> None:
-    reproduced = {each.fact.id for each in calibrate.replay(ANE) if each.status is Status.REPRODUCED}
+    reproduced = {each.fact.id for each in replay.replay(ANE) if each.status is Status.REPRODUCED}
     assert set(REQUIRED) - reproduced == set()
 
 
@@ -54,9 +54,9 @@ def test_every_hazard_that_differs_from_ieee_was_tried() -> None:
 
 
 def test_what_nobody_measured_is_listed_and_named_by_a_fact() -> None:
-    named = {fact.unknown for fact in calibrate.load() if fact.unknown}
-    assert set(calibrate.unmeasured(ANE)) == named
-    assert calibrate.unmeasured(IEEE_FP16) == ()
+    named = {fact.unknown for fact in replay.load() if fact.unknown}
+    assert set(replay.unmeasured(ANE)) == named
+    assert replay.unmeasured(IEEE_FP16) == ()
 
 
 def _repeat(facts: list[dict[str, Any]]) -> None:
@@ -78,17 +78,17 @@ def _repeat(facts: list[dict[str, Any]]) -> None:
 def test_evidence_that_contradicts_itself_is_refused(
     tmp_path: Path, edit: Callable[[list[dict[str, Any]]], None], complaint: str
 ) -> None:
-    document = yaml.safe_load(calibrate.EVIDENCE.read_text())
+    document = yaml.safe_load(replay.EVIDENCE.read_text())
     edit(document["facts"])
     path = tmp_path / "evidence.yml"
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(UnreadableFileError, match=complaint):
-        calibrate.load(path)
+        replay.load(path)
 
 
 def test_the_command_counts_what_it_reproduced(invoke: Invoke) -> None:
     ended = invoke("calibrate")
-    facts = {each.fact.id for name in PROFILES for each in calibrate.replay(PROFILES[name]) if each.trials}
+    facts = {each.fact.id for name in PROFILES for each in replay.replay(PROFILES[name]) if each.trials}
     assert ended.code == ExitCode.PASS
     assert ended.first_line == f"CALIBRATED: all {len(facts)} facts that can be replayed are reproduced"
     assert len(facts) >= len(REQUIRED)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from mish_guard import baseline
-from mish_guard.model import Measurement, Run
+from mish_guard.records import Measurement, Run
+from mish_guard.results import baseline
 from tests.test_verdict import CELL, ON_CPU, cell, run
 
 ROOT = Path(__file__).parent.parent

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mish_guard import cli, lowerings
+from mish_guard import cli
 from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode
+from mish_guard.models import lowerings
 from tests.conftest import SMALL_MATRIX, Invoke
 
 

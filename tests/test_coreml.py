@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mish_guard import engines, files, fp16, modules
-from mish_guard.convert import convert
-from mish_guard.engines import Execution
+from mish_guard import files
+from mish_guard.convert.conversion import convert
+from mish_guard.engines import registry
+from mish_guard.engines.base import Execution
 from mish_guard.engines.coreml import CoreMLEngine, process, usable_places, worker
 from mish_guard.engines.emulator import EmulatorEngine
 from mish_guard.errors import MachineError, UsageError
-from mish_guard.model import Backend, Frontend
+from mish_guard.models import networks
+from mish_guard.numerics import fp16
+from mish_guard.records import Backend, Frontend
 from tests import virtual_mac
 
 CONTROLS = files.DATA / "controls"
@@ -43,7 +46,7 @@ def wake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Wake:
 
 
 def _run(where: str, package: Path = SOFTPLUS, case: str = "scale-11.0") -> Execution:
-    return CoreMLEngine((where,)).run(package, modules.case(case).feeds(), where)
+    return CoreMLEngine((where,)).run(package, networks.case(case).feeds(), where)
 
 
 def _same(left: Execution, right: Execution) -> bool:
@@ -57,7 +60,7 @@ def _same(left: Execution, right: Execution) -> bool:
 @pytest.mark.parametrize(("where", "profile"), [("cpu-only", "ieee-fp16"), ("cpu-and-ne", "ane")])
 def test_every_feed_and_output_comes_back_bit_by_bit(wake: Wake, where: str, profile: str) -> None:
     wake()
-    feeds = modules.case("mish-k3").feeds()
+    feeds = networks.case("mish-k3").feeds()
     assert len(feeds) > 1
     emulated = EmulatorEngine((profile,)).run(SOFTPLUS_SWEEP, feeds, profile)
     assert len(emulated.predictions[0]) == 3
@@ -84,7 +87,7 @@ def test_each_compute_unit_is_asked_for_its_own_plan(wake: Wake, where: str, act
     ("backend", "activation"), [(Backend.NEURALNETWORK, "ne"), (Backend.MLPROGRAM_FP32, "cpu")], ids=lambda each: each
 )
 def test_other_formats_have_a_placement_too(wake: Wake, tmp_path: Path, backend: Backend, activation: str) -> None:
-    case = modules.case("scale-3.5")
+    case = networks.case("scale-3.5")
     package = convert(
         case.build(),
         case.feeds()[0],
@@ -103,7 +106,7 @@ def test_other_formats_have_a_placement_too(wake: Wake, tmp_path: Path, backend:
 def test_without_a_plan_the_placement_is_unknown(wake: Wake, plan: str) -> None:
     wake(plan=plan)
     engine = CoreMLEngine(("cpu-and-ne",))
-    execution = engine.run(SOFTPLUS, modules.case("scale-11.0").feeds(), "cpu-and-ne")
+    execution = engine.run(SOFTPLUS, networks.case("scale-11.0").feeds(), "cpu-and-ne")
     assert execution.placement.activation == "unknown"
     assert len(execution.predictions) == 1
     assert any("E5RT" in error for error in engine.device()["plan_errors"]) is (plan == "error")
@@ -141,7 +144,7 @@ def _command_lines() -> str:
 def test_a_unit_that_hangs_twice_is_given_up(wake: Wake) -> None:
     wake(faults=[{"kind": "hang", "unit": "CPU_AND_NE"}], timeout_seconds=2)
     engine = CoreMLEngine(("cpu-only", "cpu-and-ne"))
-    feeds = modules.case("scale-11.0").feeds()
+    feeds = networks.case("scale-11.0").feeds()
     for _ in range(2):
         with pytest.raises(process.WorkerTimeoutError):
             engine.run(SOFTPLUS, feeds, "cpu-and-ne")
@@ -191,7 +194,7 @@ def test_what_cannot_be_used_is_not_asked_for(devices: list[str], is_vm: bool, p
 def test_nothing_falls_back_without_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "mac_ver", lambda: ("", ("", "", ""), ""))
     with pytest.raises(MachineError, match="needs a Mac"):
-        engines.create("coreml", ())
+        registry.create("coreml", ())
 
 
 def test_libraries_of_another_architecture_are_named(wake: Wake) -> None:

@@ -10,14 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mish_guard import explain, limits, matrix, modules, reference
-from mish_guard.convert import convert
+from mish_guard.convert.conversion import convert
 from mish_guard.engines.emulator import EmulatorEngine
-from mish_guard.explain import Defect
-from mish_guard.model import Backend, CellKey, Figures, Frontend, Measurement
-from mish_guard.modules import SweepCase
+from mish_guard.judge import defects
+from mish_guard.judge.defects import Defect
+from mish_guard.matrix import plan
+from mish_guard.models import networks
+from mish_guard.models.networks import SweepCase
+from mish_guard.numerics import ceiling, reference
+from mish_guard.records import Backend, CellKey, Figures, Frontend, Measurement
 
-DEFECTS = {each.id: each for each in explain.load_defects()}
+DEFECTS = {each.id: each for each in defects.load_defects()}
 
 
 class StableSoftplus(nn.Module):
@@ -31,7 +34,7 @@ class ShiftedLogSumExp(nn.Module):
     """What coremltools #2726 makes of log-sum-exp."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        channels = torch.cat([x] * modules.LogSumExp.CHANNELS, dim=1)
+        channels = torch.cat([x] * networks.LogSumExp.CHANNELS, dim=1)
         largest = channels.amax(dim=1, keepdim=True)
         return largest + torch.log(torch.exp(channels - largest).sum(dim=1, keepdim=True))
 
@@ -45,7 +48,7 @@ FORMS: dict[str, tuple[tuple[Callable[[], nn.Module], str], tuple[Callable[[], n
 FORMS = {
     "MISH-SOFTPLUS-CLIFF": ((mish, "softplus"), (mish, "exp"), reference.mish),
     "SOFTPLUS-CLIFF": ((nn.Softplus, "as-is"), (StableSoftplus, "as-is"), reference.softplus),
-    "LSE-OVERFLOW": ((modules.LogSumExp, "as-is"), (ShiftedLogSumExp, "as-is"), modules.log_sum_exp),
+    "LSE-OVERFLOW": ((networks.LogSumExp, "as-is"), (ShiftedLogSumExp, "as-is"), networks.log_sum_exp),
 }
 
 
@@ -74,32 +77,32 @@ def test_the_limit_lies_between_the_figures_with_and_without(name: str, tmp_path
     assert (getattr(with_it, defect.figure), getattr(without, defect.figure)) == (defect.before, defect.after)
     assert defect.after < defect.limit <= defect.before
     assert defect.starts_at in {interval.first for interval in with_it.bad_intervals}
-    assert limits.is_within(without)
+    assert ceiling.is_within(without)
 
 
 @pytest.mark.parametrize("defect", DEFECTS.values(), ids=DEFECTS)
 def test_the_cells_of_a_defect_are_in_the_matrix_and_show_it(defect: Defect, as_is_results: Path) -> None:
     """Each case that a defect names is over the ceiling with it at the profile ane, and is then called by its name."""
-    from mish_guard import record
+    from mish_guard.results import run_file
 
-    cells = record.read_run(as_is_results).measurements
+    cells = run_file.read_run(as_is_results).measurements
     shown = {key.case for key in map(CellKey.parse, cells) if _is_named(cells[str(key)], defect)}
     assert shown == set(defect.cases)
 
 
 def _is_named(cell: Measurement, defect: Defect) -> bool:
-    return cell.key.where == "ane" and explain.defect(cell, [defect]) is not None
+    return cell.key.where == "ane" and defects.defect(cell, [defect]) is not None
 
 
 def test_a_sound_run_shows_no_defect_but_in_its_known_gaps(exp_results: Path) -> None:
-    from mish_guard import record
+    from mish_guard.results import run_file
 
     shown = [
         cell
-        for cell in record.read_run(exp_results).measurements.values()
-        if not cell.key.role.is_control and explain.defect(cell, list(DEFECTS.values())) is not None
+        for cell in run_file.read_run(exp_results).measurements.values()
+        if not cell.key.role.is_control and defects.defect(cell, list(DEFECTS.values())) is not None
     ]
     assert {cell.known_gap is None for cell in shown} == {False}
-    gaps = {cell.key.case for cell in matrix.load(matrix.DEFAULT, [matrix.Place(name="ane", is_neural_engine=True)])
+    gaps = {cell.key.case for cell in plan.load(plan.DEFAULT, [plan.Place(name="ane", is_neural_engine=True)])
             if cell.known_gap}  # fmt: skip
     assert {cell.key.case for cell in shown} == gaps

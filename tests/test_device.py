@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from mish_guard import device, files
+from mish_guard import files
+from mish_guard.engines.coreml import machine
 
 M3_MAX = {
     "sysctl -n machdep.cpu.brand_string": "Apple M3 Max",
@@ -28,11 +29,11 @@ RUNNER = {
 INTEL = {"sysctl -n machdep.cpu.brand_string": "Intel(R) Core(TM) i9-9880H", "sw_vers -productVersion": "14.5"}
 
 
-def _mac(answers: Mapping[str, str], ne_cores: int | None = 16) -> device.Device:
+def _mac(answers: Mapping[str, str], ne_cores: int | None = 16) -> machine.Device:
     def run(command: Sequence[str]) -> str | None:
         return answers.get(" ".join(command))
 
-    return device.identify(ne_cores=ne_cores, run=run)
+    return machine.identify(ne_cores=ne_cores, run=run)
 
 
 def test_a_mac_says_what_it_is() -> None:
@@ -77,7 +78,7 @@ def test_what_is_unknown_is_null_and_not_hashed() -> None:
     assert nothing.hardware.id is None
     assert set(nothing.to_json()["hardware"].values()) == {None}
     assert nothing.environment.is_rosetta is None
-    chip_only = device.Hardware(chip="Apple M2", model=None, ne_cores=None, is_vm=None)
+    chip_only = machine.Hardware(chip="Apple M2", model=None, ne_cores=None, is_vm=None)
     assert chip_only.id == files.sha256('{"chip":"Apple M2"}')[:12]
 
 
@@ -87,13 +88,13 @@ def test_what_is_unknown_is_null_and_not_hashed() -> None:
     ids=["missing", "failing", "silent"],
 )
 def test_a_command_without_an_answer_is_unknown(command: Sequence[str]) -> None:
-    assert device.command_output(command) is None
+    assert machine.command_output(command) is None
 
 
 def test_a_command_is_run_and_read() -> None:
-    assert device.command_output([sys.executable, "-c", "print('Apple M1')"]) == "Apple M1"
+    assert machine.command_output([sys.executable, "-c", "print('Apple M1')"]) == "Apple M1"
 
 
 def test_a_command_that_hangs_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_SECONDS", 0.2)
-    assert device.command_output([sys.executable, "-c", "import time; time.sleep(60)"]) is None
+    monkeypatch.setattr(machine, "_SECONDS", 0.2)
+    assert machine.command_output([sys.executable, "-c", "import time; time.sleep(60)"]) is None

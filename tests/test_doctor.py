@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mish_guard import doctor
-from mish_guard.doctor import Check, Outcome
+from mish_guard.engines.coreml import doctor
+from mish_guard.engines.coreml.doctor import Check, Outcome
 from mish_guard.errors import ExitCode
 from tests import virtual_mac
 

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mish_guard import fp16
-from mish_guard.convert import convert
+from mish_guard.convert.conversion import convert
 from mish_guard.engines.emulator import EmulatorEngine, package
 from mish_guard.errors import UnreadableFileError, UnsupportedOpError
-from mish_guard.model import Backend, Frontend
+from mish_guard.numerics import fp16
+from mish_guard.records import Backend, Frontend
 
 
 class Net(nn.Module):

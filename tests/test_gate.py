@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from mish_guard import baseline, files
+from mish_guard import files
 from mish_guard.errors import ExitCode
+from mish_guard.results import baseline
 from tests.conftest import Ended, Invoke, edited, measured
 
 TESTS = Path(__file__).parent

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 import mish_guard
-from mish_guard import baseline, explain, record, verdict
 from mish_guard.errors import ExitCode, UnreadableFileError
 from mish_guard.github import announce, numbers, overall, words, workflow
-from mish_guard.model import Attempt, Placed
+from mish_guard.judge import defects, verdict
+from mish_guard.judge.verdict import Judgement
+from mish_guard.records import Attempt, Placed
 from mish_guard.report import as_json, markdown
-from mish_guard.verdict import Judgement
+from mish_guard.results import baseline, run_file
 
 SUCCEEDED = {"result": "success", "outputs": {}}
 
@@ -27,15 +28,15 @@ SUCCEEDED = {"result": "success", "outputs": {}}
 @pytest.fixture(scope="module")
 def failed(as_is_results: Path) -> Judgement:
     """The whole matrix through the released converter."""
-    run = record.read_run(as_is_results)
-    return verdict.judge(run, baseline.load_for(run, baseline.SHIPPED), explain.load_defects())
+    run = run_file.read_run(as_is_results)
+    return verdict.judge(run, baseline.load_for(run, baseline.SHIPPED), defects.load_defects())
 
 
 @pytest.fixture(scope="module")
 def passed(exp_results: Path) -> Judgement:
     """The whole matrix through the shipped lowering."""
-    run = record.read_run(exp_results)
-    return verdict.judge(run, baseline.load_for(run, baseline.SHIPPED), explain.load_defects())
+    run = run_file.read_run(exp_results)
+    return verdict.judge(run, baseline.load_for(run, baseline.SHIPPED), defects.load_defects())
 
 
 @pytest.fixture

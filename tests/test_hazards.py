@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mish_guard import fp16, reference
 from mish_guard.engines.emulator.arithmetic import Emulated
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
 from mish_guard.engines.emulator.profiles import ANE, ANE_COARSE, ANE_FTZ, IEEE_FP16, PROFILES, Profile
+from mish_guard.numerics import fp16, reference
 
 EVERY = fp16.all_bits().view(np.float16).astype(np.float64)
 FINITE = fp16.finite_values().astype(np.float64)

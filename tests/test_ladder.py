@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from mish_guard import controls, files, matrix, modules
-from mish_guard.engines import Execution
+from mish_guard import files
+from mish_guard.engines.base import Execution
 from mish_guard.engines.emulator import EmulatorEngine
 from mish_guard.errors import MachineError, UsageError
-from mish_guard.matrix import Place, remembered
-from mish_guard.matrix.ladder import Ladder
-from mish_guard.model import CellKey, Placed, Placement, Role
-from mish_guard.rungs import LADDERS, MOST_FLATTENED, Rung
+from mish_guard.matrix import plan, remembered
+from mish_guard.matrix.plan import Place
+from mish_guard.matrix.shape_search import Ladder
+from mish_guard.models import controls, networks
+from mish_guard.models.shapes import LADDERS, MOST_FLATTENED, Rung
+from mish_guard.records import CellKey, Placed, Placement, Role
 from tests.conftest import SMALL_MATRIX
 
 CONTROLS = files.DATA / "controls"
@@ -42,12 +44,12 @@ class _Machine:
 class Climb:
     """A ladder over the small matrix whose plan is a function of cell and rung; `asked` is what was tried."""
 
-    def __init__(self, tmp_path: Path, plan: Plan, first: Mapping[str, str] | None = None) -> None:
+    def __init__(self, tmp_path: Path, planned: Plan, first: Mapping[str, str] | None = None) -> None:
         path = tmp_path / "matrix.yml"
         path.write_text(SMALL_MATRIX)
         self.asked: list[tuple[str, str]] = []
-        self._plan = plan
-        cells = matrix.load(path, [Place(name=NE, is_neural_engine=True)])
+        self._plan = planned
+        cells = plan.load(path, [Place(name=NE, is_neural_engine=True)])
         engine: Any = _Machine()
         self.ladder = Ladder(engine, cells, self._run, first or {})
 
@@ -192,7 +194,7 @@ def test_a_rung_is_legal_on_every_chip_and_names_its_source(rung: Rung) -> None:
 def test_the_rung_of_the_issue_is_the_issues() -> None:
     (rung,) = [rung for rung in LADDERS["sweep"] if str(rung) == "8x8x32"]
     assert (rung.flattened, rung.outputs) == (2048, 16)
-    feeds = modules.case("mish-k3").on(rung).feeds()
+    feeds = networks.case("mish-k3").on(rung).feeds()
     assert all(feed[0].size == 2048 for feed in feeds)
     assert len(feeds) == 31 + 4, "63,488 finite inputs, and 2,048 others with a quarter of a tile for each"
 
@@ -203,7 +205,7 @@ def test_every_rung_measures_every_input_alike(role: Role, where: str) -> None:
     """The stored control of each rung gives the same bits for the same input."""
     engine = EmulatorEngine((where,))
     figures = []
-    for case in modules.on_every_rung(modules.case("mish-k3")):
+    for case in networks.on_every_rung(networks.case("mish-k3")):
         package = controls.stored_package(role, case.model, CONTROLS)
         figures.append(case.figures(engine.run(package, case.feeds(), where).predictions))
     assert len(figures) == 4
@@ -215,7 +217,7 @@ def test_every_rung_measures_every_input_alike(role: Role, where: str) -> None:
 @pytest.mark.parametrize("scale", ["scale-3.5", "scale-11.0"])
 def test_the_negative_control_is_caught_on_every_rung_of_the_test(scale: str) -> None:
     engine = EmulatorEngine(("ane",))
-    for case in modules.on_every_rung(modules.case(scale)):
+    for case in networks.on_every_rung(networks.case(scale)):
         over = {}
         for role in (Role.NEGATIVE_CONTROL, Role.POSITIVE_CONTROL):
             package = controls.stored_package(role, case.model, CONTROLS)
@@ -227,7 +229,7 @@ def test_the_negative_control_is_caught_on_every_rung_of_the_test(scale: str) ->
 @pytest.mark.parametrize("rung", LADDERS["sweep"], ids=str)
 @pytest.mark.parametrize("name", ["mish-k3", "mish-k1"])
 def test_an_input_is_found_again_on_every_rung(name: str, rung: Rung) -> None:
-    case = modules.case(name).on(rung)
+    case = networks.case(name).on(rung)
     feeds = case.feeds()
     for x in (-65504.0, -0.5, 10.3984375, 65504.0):
         located = case.locate(x)
@@ -238,14 +240,14 @@ def test_an_input_is_found_again_on_every_rung(name: str, rung: Rung) -> None:
 
 def test_a_model_of_one_shape_has_no_rung() -> None:
     for name in ("tower", "rank-2"):
-        assert modules.case(name).ladder is None
+        assert networks.case(name).ladder is None
         with pytest.raises(UsageError, match="one shape"):
-            modules.case(name).on(LADDERS["sweep"][1])
+            networks.case(name).on(LADDERS["sweep"][1])
 
 
 def test_the_stored_controls_are_the_ladders() -> None:
     stored = {path.stem for path in CONTROLS.glob("*.mlpackage")}
-    models = {case.model for name in controls.CASES for case in modules.on_every_rung(modules.case(name))}
+    models = {case.model for name in controls.CASES for case in networks.on_every_rung(networks.case(name))}
     assert stored == {f"{lowering}-{model}" for lowering in controls.LOWERING.values() for model in models}
     size = sum(path.stat().st_size for path in CONTROLS.rglob("*") if path.is_file())
     assert size < 2_000_000

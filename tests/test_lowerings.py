@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mish_guard import fp16, lowerings, modules, reference
-from mish_guard.convert import convert
+from mish_guard.convert.conversion import convert
 from mish_guard.engines.emulator import package
 from mish_guard.engines.emulator.arithmetic import Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.errors import ConversionError, UsageError
-from mish_guard.model import Backend, Frontend
+from mish_guard.models import lowerings, networks
+from mish_guard.numerics import fp16, reference
+from mish_guard.records import Backend, Frontend
 
 NAMES = list(lowerings.TABLE)
 
@@ -24,7 +25,7 @@ NAMES = list(lowerings.TABLE)
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The bare activation, converted through each lowering in single precision."""
     folder = tmp_path_factory.mktemp("lowerings")
-    case = modules.case("rank-2")
+    case = networks.case("rank-2")
     return {
         name: convert(
             case.build(),
@@ -148,7 +149,7 @@ def test_an_unknown_lowering_is_told_with_the_known_ones() -> None:
 def test_a_conversion_is_silent_and_leaves_a_readable_model(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], frontend: Frontend, backend: Backend
 ) -> None:
-    case = modules.case("rank-3")
+    case = networks.case("rank-3")
     path = convert(
         case.build(), case.feeds()[0], lowering="exp", frontend=frontend, backend=backend, stem=tmp_path / "m"
     )

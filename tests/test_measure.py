@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mish_guard import fp16, limits, measure, modules, reference
 from mish_guard.errors import NotComparableError
-from mish_guard.limits import CEILING
-from mish_guard.model import Figures
+from mish_guard.models import networks
+from mish_guard.numerics import ceiling, figures, fp16, reference
+from mish_guard.numerics.ceiling import CEILING
+from mish_guard.records import Figures
 
 X = fp16.finite_values()
 WANT = reference.mish(X)
@@ -18,7 +19,7 @@ ALL = np.ones(len(X), dtype=bool)
 
 
 def sweep(got: Any, covered: Any = ALL) -> Figures:
-    return measure.sweep(X, fp16.to_fp16(got), WANT, covered=covered, specials={})
+    return figures.sweep(X, fp16.to_fp16(got), WANT, covered=covered, specials={})
 
 
 def test_the_correctly_rounded_reference_is_within_half_a_unit() -> None:
@@ -45,11 +46,11 @@ def test_what_is_not_finite_counts_and_stays_a_number(bad: float) -> None:
 
 def test_what_is_not_covered_counts_for_nothing() -> None:
     covered = np.abs(X) < 2.0**15
-    figures = sweep(np.where(covered, WANT, np.nan), covered)
-    assert (figures.n_over_ceiling, figures.n_covered, figures.n_total) == (0, 61440, 63488)
+    found = sweep(np.where(covered, WANT, np.nan), covered)
+    assert (found.n_over_ceiling, found.n_covered, found.n_total) == (0, 61440, 63488)
     nothing = sweep(WANT, np.zeros(len(X), dtype=bool))
     assert nothing.n_covered == 0
-    assert not limits.is_within(nothing)
+    assert not ceiling.is_within(nothing)
 
 
 def test_one_changed_bit_changes_the_digest_and_nan_payloads_do_not() -> None:
@@ -76,10 +77,10 @@ def test_one_changed_bit_changes_the_digest_and_nan_payloads_do_not() -> None:
 )
 def test_what_cannot_be_compared_is_an_error(inputs: Any, got: Any, want: Any) -> None:
     with pytest.raises(NotComparableError):
-        measure.sweep(inputs, got, want, covered=np.ones(len(inputs), dtype=bool), specials={})
+        figures.sweep(inputs, got, want, covered=np.ones(len(inputs), dtype=bool), specials={})
     if len(inputs) == len(got):
         with pytest.raises(NotComparableError):
-            measure.outputs(got, want)
+            figures.outputs(got, want)
 
 
 @pytest.mark.parametrize("x", [0.0, 3.5, -7.625, 10.5, 1000.0])
@@ -105,13 +106,13 @@ def test_a_whole_models_outputs_are_measured_by_the_largest() -> None:
     want = np.array([0.001, -8.0])
     edge = 2.0**-8 + 2.0**-8 * 8.0
     for error, count in ((edge * 0.99, 0), (edge * 1.01, 1)):
-        figures = measure.outputs(fp16.to_fp16(want + np.array([error, 0.0])), fp16.to_fp16(want).astype(np.float64))
-        assert (figures.n_over_ceiling, figures.n_covered, figures.n_total) == (count, 2, 2)
+        found = figures.outputs(fp16.to_fp16(want + np.array([error, 0.0])), fp16.to_fp16(want).astype(np.float64))
+        assert (found.n_over_ceiling, found.n_covered, found.n_total) == (count, 2, 2)
 
 
 def test_specials_are_part_of_the_digest() -> None:
     digests = {
-        measure.sweep(X, fp16.to_fp16(WANT), WANT, covered=ALL, specials={"+inf": fp16.to_fp16([value])}).digest
+        figures.sweep(X, fp16.to_fp16(WANT), WANT, covered=ALL, specials={"+inf": fp16.to_fp16([value])}).digest
         for value in (0.0, -0.0, np.inf)
     }
     assert len(digests) == 3
@@ -123,15 +124,19 @@ def test_a_collapse_is_over_the_ceiling_even_where_the_error_is_small() -> None:
     assert not CEILING.within(np.array([2.0**-7]), want, want).any()
 
 
-@pytest.mark.parametrize("name", [name for name, case in modules.CASES.items() if isinstance(case, modules.SweepCase)])
+@pytest.mark.parametrize(
+    "name", [name for name, case in networks.CASES.items() if isinstance(case, networks.SweepCase)]
+)
 def test_every_sweep_feeds_every_bit_pattern(name: str) -> None:
-    fed = np.concatenate([feed[0].ravel() for feed in modules.case(name).feeds()])
+    fed = np.concatenate([feed[0].ravel() for feed in networks.case(name).feeds()])
     assert len(np.unique(fed.view(np.uint16))) == 65536
 
 
-@pytest.mark.parametrize("name", [name for name, case in modules.CASES.items() if isinstance(case, modules.SweepCase)])
+@pytest.mark.parametrize(
+    "name", [name for name, case in networks.CASES.items() if isinstance(case, networks.SweepCase)]
+)
 def test_an_input_is_found_where_it_was_fed(name: str) -> None:
-    case = modules.case(name)
+    case = networks.case(name)
     located = case.locate(10.3984375)
     assert located is not None
     feed, place = located

@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from mish_guard import fp16, reference
+from mish_guard.numerics import fp16, reference
 
 ALL = fp16.all_bits().view(np.float16)
 

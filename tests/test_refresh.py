@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mish_guard import baseline, files, record
+from mish_guard import files
 from mish_guard.commands import refresh as command
 from mish_guard.errors import ExitCode
-from mish_guard.model import Measurement, Run
+from mish_guard.records import Measurement, Run
+from mish_guard.results import baseline, run_file
 from tests.conftest import Ended, Invoke
 
 Command = Callable[..., Ended]
@@ -76,7 +77,7 @@ def test_a_baseline_never_loses_cells_unasked(small: Command, small_matrix: Path
 def test_runs_that_differ_never_become_a_baseline(
     small: Command, exp_results: Path, as_is_results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    runs = iter([record.read_run(as_is_results), record.read_run(exp_results)])
+    runs = iter([run_file.read_run(as_is_results), run_file.read_run(exp_results)])
     monkeypatch.setattr(command, "measure", lambda *_: next(runs))
     refused = small(*REFRESH, "--lowering", "exp")
     assert refused.code == ExitCode.BROKEN
@@ -124,7 +125,7 @@ def test_a_run_that_proves_nothing_never_becomes_a_baseline(
     code: ExitCode,
     complaint: str,
 ) -> None:
-    monkeypatch.setattr(command, "measure", lambda *_: spoil(record.read_run(exp_results)))
+    monkeypatch.setattr(command, "measure", lambda *_: spoil(run_file.read_run(exp_results)))
     refused = small(*REFRESH, "--lowering", "exp")
     assert refused.code == code
     assert "Nothing was stored" in refused.err
@@ -134,16 +135,16 @@ def test_a_run_that_proves_nothing_never_becomes_a_baseline(
 
 @pytest.mark.parametrize("path", sorted(baseline.SHIPPED.glob("*.json")), ids=lambda path: path.stem)
 def test_the_shipped_baselines_hold_the_shipped_matrix(path: Path) -> None:
-    from mish_guard import matrix
     from mish_guard.engines.emulator import profiles
-    from mish_guard.matrix import Place
+    from mish_guard.matrix import plan
+    from mish_guard.matrix.plan import Place
 
     stored = baseline.load(path)
     where = stored.provenance["where"]
     place = Place(name=where, is_neural_engine=profiles.get(where).is_neural_engine)
-    cells = {str(cell.key) for cell in matrix.load(matrix.DEFAULT, [place]) if not cell.key.role.is_control}
+    cells = {str(cell.key) for cell in plan.load(plan.DEFAULT, [place]) if not cell.key.role.is_control}
     assert stored.cells.keys() == cells
-    assert stored.provenance["matrix_sha256"] == matrix.digest(matrix.DEFAULT)
+    assert stored.provenance["matrix_sha256"] == plan.digest(plan.DEFAULT)
     assert stored.provenance["candidate"]["lowering"] == "exp"
     assert path.read_text().count("\n") >= len(cells)
     assert "/" not in str(files.read_json(path)["provenance"]["candidate"].get("path", ""))

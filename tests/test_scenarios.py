@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from mish_guard import baseline, explain, files, record, verdict
+from mish_guard import files
 from mish_guard.engines.coreml import UNITS
 from mish_guard.engines.emulator import profiles
-from mish_guard.model import Run
+from mish_guard.judge import defects, verdict
+from mish_guard.judge.verdict import Judgement
+from mish_guard.records import Run
 from mish_guard.report import table
-from mish_guard.verdict import Judgement
+from mish_guard.results import baseline, run_file
 from tests import virtual_mac
 from tests.conftest import Invoke
 from tests.virtual_mac import Scenario
@@ -59,7 +61,7 @@ class Ended:
 
     @property
     def run(self) -> Run | None:
-        return record.read_run(self.results) if self.results.exists() else None
+        return run_file.read_run(self.results) if self.results.exists() else None
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def baselines(ended: Mapping[str, Ended], tmp_path_factory: pytest.TempPathFacto
 
 
 def _judged(run: Run, baselines: Path) -> Judgement:
-    return verdict.judge(run, baseline.load_for(run, baselines), explain.load_defects())
+    return verdict.judge(run, baseline.load_for(run, baselines), defects.load_defects())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -221,7 +223,7 @@ def test_figures_of_another_shape_are_not_compared(ended: Mapping[str, Ended]) -
     assert len(digests) == 1
     cells = baseline.judged_cells(healthy, "cpu-and-ne")
     stored = baseline.Baseline(path="b", formula=baseline.FORMULA, provenance={}, cells=cells)
-    judged = verdict.judge(climbed, {"cpu-and-ne": stored}, explain.load_defects())
+    judged = verdict.judge(climbed, {"cpu-and-ne": stored}, defects.load_defects())
     assert (judged.verdict.value, judged.exit_code) == ("INCONCLUSIVE", 11)
     (finding,) = [each for each in judged.findings if each.cell == sweep]
     assert finding.message == "measured at 8x8x32, the baseline at 128x128x1"

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from mish_guard import baseline, compare, explain, limits, verdict
-from mish_guard.baseline import Baseline
 from mish_guard.errors import ExitCode
-from mish_guard.explain import Signature
-from mish_guard.model import (
+from mish_guard.judge import compare, defects, verdict
+from mish_guard.judge.defects import Signature
+from mish_guard.judge.status import Status
+from mish_guard.judge.verdict import Verdict
+from mish_guard.numerics import ceiling
+from mish_guard.records import (
     Attempt,
     BadInterval,
     BinadeFigures,
@@ -26,8 +28,8 @@ from mish_guard.model import (
     Worst,
 )
 from mish_guard.report import text
-from mish_guard.status import Status
-from mish_guard.verdict import Verdict
+from mish_guard.results import baseline
+from mish_guard.results.baseline import Baseline
 
 CELL = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
 GRAFT = f"graft:{CELL}"
@@ -109,7 +111,7 @@ BASE = stored(cell(CELL), cell(GRAFT))
     ],
 )
 def test_the_verdict_table(cells: tuple[Measurement, ...], expected: Verdict, code: int, armed: bool) -> None:
-    judged = verdict.judge(run(*cells), BASE, explain.load_defects())
+    judged = verdict.judge(run(*cells), BASE, defects.load_defects())
     assert (judged.verdict, judged.exit_code, judged.armed) == (expected, code, armed)
 
 
@@ -347,15 +349,15 @@ def test_a_gap_that_passes_where_nothing_can_be_seen_is_no_evidence(
 def test_errors_are_told_apart(interval: BadInterval | None, op: str | None, got: str, signature: Signature) -> None:
     culprit = None if op is None else Culprit(op=op, name="y", got=got, want="1")
     bad = figures(n_over_ceiling=1, n_collapsed=1, bad_intervals=() if interval is None else (interval,))
-    assert explain.signature(cell(CELL, bad, culprit=culprit)) is signature
+    assert defects.signature(cell(CELL, bad, culprit=culprit)) is signature
 
 
 def test_a_defect_is_named_only_where_its_figure_reaches_the_limit() -> None:
-    defects = explain.load_defects()
-    found = explain.defect(cell(CELL, cliff()), defects)
+    known = defects.load_defects()
+    found = defects.defect(cell(CELL, cliff()), known)
     assert found is not None
     assert found.id == "MISH-SOFTPLUS-CLIFF"
-    assert explain.defect(cell(CELL, dataclasses.replace(cliff(), n_collapsed=0)), defects) is None
+    assert defects.defect(cell(CELL, dataclasses.replace(cliff(), n_collapsed=0)), known) is None
 
 
 @pytest.mark.parametrize("key", [CELL, GRAFT, NEGATIVE, POSITIVE])
@@ -364,5 +366,5 @@ def test_a_cell_is_its_key(key: str) -> None:
 
 
 def test_a_cell_that_covers_nothing_is_a_complaint() -> None:
-    assert limits.complaint(cell(CELL, figures(n_covered=0))) is not None
-    assert limits.complaint(cell(NEGATIVE, figures(n_covered=0))) is not None
+    assert ceiling.complaint(cell(CELL, figures(n_covered=0))) is not None
+    assert ceiling.complaint(cell(NEGATIVE, figures(n_covered=0))) is not None

@@ -8,17 +8,16 @@ from collections.abc import Sequence
 
 import click
 
-from mish_guard import calibrate
-from mish_guard.calibrate import Outcome, Status
-from mish_guard.engines.emulator import profiles
+from mish_guard.engines.emulator import profiles, replay
+from mish_guard.engines.emulator.replay import Outcome, Status
 from mish_guard.errors import ExitCode
 from mish_guard.report import table
 
 
 def show(names: Sequence[str], *, as_object: bool) -> ExitCode:
     """Replay the evidence under each profile; a contradiction is a failure, and nothing replayed is no evidence."""
-    facts = calibrate.load()
-    outcomes = {name: calibrate.replay(profiles.get(name), facts) for name in names}
+    facts = replay.load()
+    outcomes = {name: replay.replay(profiles.get(name), facts) for name in names}
     if as_object:
         click.echo(json.dumps({name: [_document(each) for each in made] for name, made in outcomes.items()}, indent=1))
     else:
@@ -36,7 +35,7 @@ def _print(outcomes: dict[str, tuple[Outcome, ...]]) -> None:
         click.echo(f"{name}: {len(made)} facts, " + ", ".join(f"{count} {status}" for status, count in counts.items()))
         rows = [(each.fact.id, each.status.value, each.fact.topic, _short(each.detail)) for each in made]
         click.echo(table.render(("fact", "status", "topic", "detail"), rows))
-        unknown = calibrate.unmeasured(profiles.get(name))
+        unknown = replay.unmeasured(profiles.get(name))
         if unknown:
             click.echo(f"not measured by anyone: {', '.join(unknown)}")
     click.echo("")

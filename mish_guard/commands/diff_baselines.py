@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from mish_guard import baseline, changes
 from mish_guard.errors import ExitCode, UsageError
+from mish_guard.judge import baseline_diff
 from mish_guard.report import markdown, text
+from mish_guard.results import baseline
 
 
 def show(before: Path, after: Path, *, as_markdown: bool) -> ExitCode:
@@ -18,6 +19,6 @@ def show(before: Path, after: Path, *, as_markdown: bool) -> ExitCode:
             msg = f"There is no folder '{folder}'. Call mish-guard diff-baselines BEFORE AFTER."
             raise UsageError(msg)
     old, new = (baseline.load_all(folder) for folder in (before, after))
-    found = changes.between(changes.cells_of(old), changes.cells_of(new))
+    found = baseline_diff.between(baseline_diff.cells_of(old), baseline_diff.cells_of(new))
     click.echo(markdown.changed(found).rstrip() if as_markdown else "\n".join(text.changed(found)))
     return ExitCode.PASS

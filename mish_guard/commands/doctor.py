@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import click
 
-from mish_guard import doctor
-from mish_guard.doctor import Outcome
 from mish_guard.engines import both
-from mish_guard.engines.coreml import NEURAL_ENGINE
+from mish_guard.engines.coreml import NEURAL_ENGINE, doctor
+from mish_guard.engines.coreml.doctor import Outcome
 from mish_guard.errors import ExitCode
 
 _READY = {

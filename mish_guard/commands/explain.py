@@ -8,17 +8,23 @@ from pathlib import Path
 
 import click
 
-from mish_guard import engines, explain, files, fp16, limits, lowerings, matrix, record
-from mish_guard.candidate import identify
+from mish_guard import files
+from mish_guard.candidate.identify import identify
 from mish_guard.commands.gate import RESULTS
-from mish_guard.engines import Engine
+from mish_guard.engines import registry
+from mish_guard.engines.base import Engine
 from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode, GuardError
-from mish_guard.matrix import Place
-from mish_guard.matrix.bench import Bench
-from mish_guard.model import CellKey, Figures, Measurement
+from mish_guard.judge import defects
+from mish_guard.matrix import plan
+from mish_guard.matrix.measurer import Bench
+from mish_guard.matrix.plan import Place
+from mish_guard.models import lowerings
+from mish_guard.numerics import ceiling, fp16
+from mish_guard.records import CellKey, Figures, Measurement
 from mish_guard.report import table
 from mish_guard.report.findings import interval_text
+from mish_guard.results import run_file
 
 _WORST_BINADES = 5
 
@@ -29,10 +35,10 @@ def show(name: str, *, lowering: str | None, x: float | None, matrix_file: Path 
     Without `lowering`, the one of the last run in `out` is used. Raises UsageError for a name that is no cell.
     """
     key = CellKey.parse(name)
-    engine = engines.create("emulator" if key.where in profiles.PROFILES else "coreml", [key.where])
+    engine = registry.create("emulator" if key.where in profiles.PROFILES else "coreml", [key.where])
     place = Place(name=key.where, is_neural_engine=engine.is_neural_engine(key.where))
-    cells = matrix.load(matrix_file or matrix.DEFAULT, [place])
-    cell = next((cell for cell in cells if cell.key == key), matrix.Cell(key=key, known_gap=None))
+    cells = plan.load(matrix_file or plan.DEFAULT, [place])
+    cell = next((cell for cell in cells if cell.key == key), plan.Cell(key=key, known_gap=None))
     used = lowering or _last_lowering(out)
     who = identify(used)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,13 +56,13 @@ def show(name: str, *, lowering: str | None, x: float | None, matrix_file: Path 
 
 def _last_lowering(out: Path) -> str:
     try:
-        return record.read_run(out / RESULTS).candidate.lowering
+        return run_file.read_run(out / RESULTS).candidate.lowering
     except GuardError:
         return lowerings.AS_IS
 
 
 def _lines(measured: Measurement) -> Iterator[str]:
-    complaint = limits.complaint(measured)
+    complaint = ceiling.complaint(measured)
     yield f"{measured.key}: {complaint or 'as the matrix expects'}"
     figures = measured.figures
     if figures is None:
@@ -64,9 +70,9 @@ def _lines(measured: Measurement) -> Iterator[str]:
     if measured.rung is not None:
         yield f"shape        {measured.rung}"
     yield from _figures(figures)
-    known = explain.defect(measured, explain.load_defects())
-    if not limits.is_within(figures):
-        yield f"signature    {explain.signature(measured).value}"
+    known = defects.defect(measured, defects.load_defects())
+    if not ceiling.is_within(figures):
+        yield f"signature    {defects.signature(measured).value}"
     if measured.known_gap is not None:
         yield f"known gap    {measured.known_gap}"
     if known is not None:
@@ -90,7 +96,7 @@ def _figures(figures: Figures) -> Iterator[str]:
 
 
 def _echo_trace(bench: Bench, engine: Engine, measured: Measurement, x: float | None) -> None:
-    case, figures, interval = bench.case(measured.key), measured.figures, explain.main_interval(measured)
+    case, figures, interval = bench.case(measured.key), measured.figures, defects.main_interval(measured)
     if figures is None:
         return
     at = x if x is not None else (figures.max_abs.at if interval is None else interval.first)

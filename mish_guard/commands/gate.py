@@ -9,12 +9,14 @@ from pathlib import Path
 
 import click
 
-from mish_guard import baseline, explain, files, record, verdict
+from mish_guard import files
 from mish_guard.errors import ExitCode
+from mish_guard.judge import defects, verdict
+from mish_guard.judge.verdict import Judgement, Verdict
 from mish_guard.matrix.run import Order, run_matrix
-from mish_guard.model import Run
+from mish_guard.records import Run
 from mish_guard.report import as_json, markdown, text
-from mish_guard.verdict import Judgement, Verdict
+from mish_guard.results import baseline, run_file
 
 # What a gate run leaves in its folder; `candidate.diff` only where the tree under test was patched.
 RESULTS, REPORT, SUMMARY, DIFF = "results.json", "report.json", "summary.md", "candidate.diff"
@@ -43,8 +45,8 @@ def run(order: Order, *, out: Path) -> ExitCode:
 
 def compare(results: Path, *, baselines: Path, base: Path | None, out: Path | None, as_object: bool) -> ExitCode:
     """Judge a results file; with `out`, leave the reports there."""
-    measured = record.read_run(results)
-    judgement = verdict.judge(measured, baseline.load_for(measured, baselines, base), explain.load_defects())
+    measured = run_file.read_run(results)
+    judgement = verdict.judge(measured, baseline.load_for(measured, baselines, base), defects.load_defects())
     if out is not None:
         _leave_reports(judgement, out)
     _print(judgement, as_object=as_object)
@@ -58,7 +60,7 @@ def measure(order: Order, out: Path) -> Run:
     places = ", ".join(order.profiles) if order.profiles else "all places"
     click.echo(f"Measuring the matrix: engine {order.engine}, {places}, lowering {order.lowering}", err=True)
     run_matrix(order, out / RESULTS)
-    return record.read_run(out / RESULTS)
+    return run_file.read_run(out / RESULTS)
 
 
 def _leave_reports(judgement: Judgement, out: Path) -> None:

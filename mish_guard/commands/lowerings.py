@@ -8,16 +8,19 @@ from typing import Any
 
 import click
 
-from mish_guard import explain, limits, lowerings, record
 from mish_guard.errors import ExitCode
-from mish_guard.model import Figures
+from mish_guard.judge import defects
+from mish_guard.models import lowerings
+from mish_guard.numerics import ceiling
+from mish_guard.records import Figures
 from mish_guard.report import table
 from mish_guard.report.findings import interval_text
+from mish_guard.results import run_file
 
 
 def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> ExitCode:
     """Measure and print every lowering (all by default) under every profile."""
-    from mish_guard.survey import Surveyed, survey
+    from mish_guard.matrix.survey import Surveyed, survey
 
     chosen = [lowerings.get(name).name for name in names] or list(lowerings.TABLE)
 
@@ -27,12 +30,12 @@ def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> E
             each.lowering,
             each.measurement.key.where,
             str(each.n_ops),
-            interval_text(explain.main_interval(each.measurement)) or "none",
+            interval_text(defects.main_interval(each.measurement)) or "none",
             "" if culprit is None else culprit.op,
             f"{figures.max_abs.value:.4g} at {figures.max_abs.at:.6g}",
             f"{figures.max_ulp.value:.4g} at {figures.max_ulp.at:.6g}",
             f"{figures.mean_abs:.3g}",
-            "yes" if limits.is_within(figures) else "NO",
+            "yes" if ceiling.is_within(figures) else "NO",
         )
 
     measured = list(_progress(survey(chosen, profiles)))
@@ -73,7 +76,7 @@ def _figures(each: Any) -> Figures:
 
 
 def _document(each: Any) -> dict[str, Any]:
-    measurement = record.measurement_to_json(each.measurement)
+    measurement = run_file.measurement_to_json(each.measurement)
     lowering = lowerings.get(each.lowering)
     return {
         "lowering": each.lowering,
@@ -82,7 +85,7 @@ def _document(each: Any) -> dict[str, Any]:
         "source": lowering.source,
         "known": lowering.known,
         "n_ops": each.n_ops,
-        "within_ceiling": limits.is_within(_figures(each)),
+        "within_ceiling": ceiling.is_within(_figures(each)),
         "figures": measurement["figures"],
         "first_wrong_op": measurement.get("culprit"),
     }

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
-from mish_guard import candidate, controls, lowerings
+from mish_guard import files
+from mish_guard.candidate import identify
+from mish_guard.convert.conversion import convert
 from mish_guard.errors import ExitCode, UsageError
+from mish_guard.models import controls, lowerings, networks
+from mish_guard.records import Backend, Frontend
 
 
 def rebuild(folder: Path, *, reason: str) -> ExitCode:
@@ -20,7 +27,7 @@ def rebuild(folder: Path, *, reason: str) -> ExitCode:
     if not reason.strip():
         msg = "Controls need a reason: mish-guard rebuild-controls --reason 'why they change'."
         raise UsageError(msg)
-    who = candidate.identify(lowerings.AS_IS)
+    who = identify.identify(lowerings.AS_IS)
     if "+" in who.coremltools or who.commit is not None:
         msg = f"coremltools {who.coremltools} is not a release. Install a release and run rebuild-controls again."
         raise UsageError(msg)
@@ -33,7 +40,31 @@ def rebuild(folder: Path, *, reason: str) -> ExitCode:
         "created": now.isoformat(),
         "reason": reason,
     }
-    controls.rebuild(folder, provenance)
+    _replace(folder, provenance)
     click.echo(f"STORED: the controls in {folder}, by coremltools {who.coremltools}")
     click.echo("Next: run the gate, then commit the folder.")
     return ExitCode.PASS
+
+
+def _replace(folder: Path, provenance: dict[str, Any]) -> None:
+    """Convert the controls anew with the imported coremltools and replace `folder` as a whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        fresh = Path(scratch) / folder.name
+        fresh.mkdir()
+        for lowering in controls.LOWERING.values():
+            for name in controls.CASES:
+                for case in networks.on_every_rung(networks.case(name)):
+                    convert(
+                        case.build(),
+                        case.feeds()[0],
+                        lowering=lowering,
+                        frontend=Frontend.TORCHSCRIPT,
+                        backend=Backend.MLPROGRAM_FP16,
+                        stem=fresh / f"{lowering}-{case.model}",
+                    )
+        manifest = {"files": controls.hashes(fresh), "provenance": provenance}
+        files.write_atomically(fresh / controls.MANIFEST, files.readable_json(manifest))
+        if folder.exists():
+            shutil.move(folder, Path(scratch) / "old")
+        shutil.move(fresh, folder)

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import click
 
-from mish_guard import baseline, changes, explain, files, verdict
-from mish_guard.baseline import Baseline
+from mish_guard import files
 from mish_guard.commands.gate import measure
 from mish_guard.errors import ExitCode, GuardError, UsageError
+from mish_guard.judge import baseline_diff, defects, verdict
+from mish_guard.judge.status import Status
+from mish_guard.judge.verdict import Judgement, Verdict
 from mish_guard.matrix.run import Order
-from mish_guard.model import Measurement, Run
+from mish_guard.records import Measurement, Run
 from mish_guard.report import text
-from mish_guard.status import Status
-from mish_guard.verdict import Judgement, Verdict
+from mish_guard.results import baseline
+from mish_guard.results.baseline import Baseline
 
 
 class RefusedError(GuardError):
@@ -40,7 +42,7 @@ def refresh(
     runs = [measure(order, out) for _ in range(repeats)]
     run = runs[-1]
     old = _stored(run, baselines)
-    judgement = verdict.judge(run, old, explain.load_defects())
+    judgement = verdict.judge(run, old, defects.load_defects())
     _refuse_bad(judgement)
     _refuse_unrepeatable(runs)
     if not allow_fewer_cells:
@@ -108,7 +110,7 @@ def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, s
 def _show(run: Run, old: Mapping[str, Baseline], texts: Mapping[Path, str]) -> None:
     click.echo(f"STORED: {len(texts)} baselines")
     after = {key: cell for key, cell in run.measurements.items() if not cell.key.role.is_control}
-    click.echo("\n".join(text.changed(changes.between(changes.cells_of(old), after))))
+    click.echo("\n".join(text.changed(baseline_diff.between(baseline_diff.cells_of(old), after))))
     click.echo("")
     for path in texts:
         click.echo(f"wrote {path}")

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mish_guard import device
-from mish_guard.engines import Engine, Execution
-from mish_guard.engines.coreml import UNITS, CoreMLEngine
+from mish_guard.engines.base import Engine, Execution
+from mish_guard.engines.coreml import UNITS, CoreMLEngine, machine
 from mish_guard.engines.emulator import EmulatorEngine, profiles
 from mish_guard.errors import UsageError
-from mish_guard.model import Culprit, Step
+from mish_guard.records import Culprit, Step
 
 
 def check(places: Sequence[str]) -> None:
@@ -33,7 +32,7 @@ def create_auto(places: tuple[str, ...]) -> Engine:
     units = tuple(place for place in places if place in UNITS)
     emulated = tuple(place for place in places if place in profiles.PROFILES)
     engines: list[Engine] = []
-    if units or (not places and device.is_mac()):
+    if units or (not places and machine.is_mac()):
         engines.append(CoreMLEngine(units))
     if emulated or not places:
         engines.append(EmulatorEngine(emulated or tuple(profiles.PROFILES)))

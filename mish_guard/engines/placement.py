@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mish_guard.model import Placed, Placement
+from mish_guard.records import Placed, Placement
 
 # What stands between the activation and the model's inputs and outputs, by MIL's names; all else is activation.
 STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})

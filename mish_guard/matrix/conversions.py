@@ -16,11 +16,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mish_guard import files, modules
-from mish_guard.convert import convert
+from mish_guard import files
+from mish_guard.convert.conversion import convert
 from mish_guard.errors import ConversionError
-from mish_guard.model import Backend, Frontend
-from mish_guard.rungs import Rung
+from mish_guard.models import networks
+from mish_guard.models.shapes import Rung
+from mish_guard.records import Backend, Frontend
 
 # Apple's frameworks do not survive a fork.
 CAN_FORK = sys.platform == "linux"
@@ -101,7 +102,7 @@ def _done_file(number: int, folder: Path) -> Path:
 
 def _convert(number: int, recipe: Recipe, folder: Path) -> None:
     """Convert one recipe and say where the package is, or why there is none."""
-    case = modules.case(recipe.case)
+    case = networks.case(recipe.case)
     if recipe.rung is not None:
         case = case.on(recipe.rung)
     try:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mish_guard import files, lowerings, record
+from mish_guard import files
 from mish_guard.errors import ExitCode, GuardError
-from mish_guard.model import CellKey, Measurement, Role
+from mish_guard.models import lowerings
+from mish_guard.records import CellKey, Measurement, Role
+from mish_guard.results import run_file
 
 if TYPE_CHECKING:  # torch and coremltools load with these, and every pytest session of an environment loads this file
-    from mish_guard.matrix import Cell
-    from mish_guard.matrix.bench import Bench
+    from mish_guard.matrix.measurer import Bench
+    from mish_guard.matrix.plan import Cell
     from mish_guard.matrix.session import Session
 
 CONTROLS = files.DATA / "controls"
@@ -102,7 +104,7 @@ def measurement(
     """The measurement of the test's cell, recorded before anything is asserted of it."""
     measured = mish_bench.measure(cell)
     request.config.stash[_session_key].measurements[str(cell.key)] = measured
-    json_metadata["measurement"] = record.measurement_to_json(measured)
+    json_metadata["measurement"] = run_file.measurement_to_json(measured)
     return measured
 
 
@@ -123,7 +125,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if not complete or state is None or plugin is None or not plugin.report or session.config.option.collectonly:
         return
-    record.write_run(state.results_path, {**plugin.report, "mish_guard": record.run_section(state.run())})
+    run_file.write_run(state.results_path, {**plugin.report, "mish_guard": run_file.run_section(state.run())})
     complaint = state.remember()
     if complaint is not None:
         session.config.get_terminal_writer().line(complaint)

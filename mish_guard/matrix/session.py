@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mish_guard import candidate, controls, engines, lowerings, matrix
+from mish_guard.candidate import identify
+from mish_guard.engines import registry
 from mish_guard.errors import MachineError
-from mish_guard.matrix import Place, remembered
-from mish_guard.matrix.bench import Bench
-from mish_guard.model import Measurement, Run
+from mish_guard.matrix import plan, remembered
+from mish_guard.matrix.measurer import Bench
+from mish_guard.matrix.plan import Place
+from mish_guard.models import controls, lowerings
+from mish_guard.records import Measurement, Run
 
 
 class Session:
@@ -23,15 +26,15 @@ class Session:
         lowering = option.mish_lowering
         if lowering != lowerings.AS_IS:
             lowerings.get(lowering)
-        self.matrix_path = Path(option.mish_matrix or matrix.DEFAULT)
+        self.matrix_path = Path(option.mish_matrix or plan.DEFAULT)
         self.results_path = Path(option.mish_results)
-        self.engine = engines.create(option.mish_engine, option.mish_profile or ())
+        self.engine = registry.create(option.mish_engine, option.mish_profile or ())
         places = [
             Place(name=name, is_neural_engine=self.engine.is_neural_engine(name)) for name in self.engine.places()
         ]
         self.places = places
-        self.cells = matrix.load(self.matrix_path, places)
-        self.candidate = candidate.identify(lowering)
+        self.cells = plan.load(self.matrix_path, places)
+        self.candidate = identify.identify(lowering)
         # coremltools collects garbage in every conversion and would walk everything that torch and it loaded.
         gc.freeze()
         self.controls = Path(option.mish_controls)
@@ -60,7 +63,7 @@ class Session:
             engine=self.engine.name,
             device=self.engine.device(),
             neural_engines=tuple(place.name for place in self.places if place.is_neural_engine),
-            matrix_sha256=matrix.digest(self.matrix_path),
+            matrix_sha256=plan.digest(self.matrix_path),
             expected=tuple(str(cell.key) for cell in self.cells),
             measurements=self.measurements,
             created=dt.datetime.now(dt.timezone.utc).replace(microsecond=0).isoformat(),

@@ -6,13 +6,13 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from mish_guard.fp16 import hex_bits
-from mish_guard.model import BadInterval, Role, Run
-from mish_guard.record import SCHEMA_VERSION
+from mish_guard.judge.status import Status
+from mish_guard.judge.verdict import Finding, Judgement, measured_neural_engines, untaken_ladders
+from mish_guard.numerics.fp16 import hex_bits
+from mish_guard.records import BadInterval, Role, Run
 from mish_guard.report import routing
 from mish_guard.report.findings import Kind, kinds
-from mish_guard.status import Status
-from mish_guard.verdict import Finding, Judgement, measured_neural_engines, untaken_ladders
+from mish_guard.results.run_file import SCHEMA_VERSION
 
 
 def document(judgement: Judgement) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mish_guard.explain import Signature
-from mish_guard.model import BadInterval
-from mish_guard.status import Status
-from mish_guard.verdict import Finding
+from mish_guard.judge.defects import Signature
+from mish_guard.judge.status import Status
+from mish_guard.judge.verdict import Finding
+from mish_guard.records import BadInterval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

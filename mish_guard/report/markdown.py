@@ -9,12 +9,12 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from mish_guard.changes import Changes
-from mish_guard.model import Measurement
+from mish_guard.judge.baseline_diff import Changes
+from mish_guard.judge.status import Row
+from mish_guard.judge.verdict import Finding, Judgement
+from mish_guard.records import Measurement
 from mish_guard.report import routing, text
 from mish_guard.report.findings import interval_text, kinds
-from mish_guard.status import Row
-from mish_guard.verdict import Finding, Judgement
 
 # Two tables share a summary, and a job may have other steps that write one.
 _TABLE_BYTES = 400_000

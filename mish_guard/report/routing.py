@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mish_guard.model import Attempt, Run
+from mish_guard.judge.verdict import untaken_ladders
+from mish_guard.records import Attempt, Run
 from mish_guard.report import table
-from mish_guard.verdict import untaken_ladders
 
 
 def shapes(run: Run) -> dict[str, str]:

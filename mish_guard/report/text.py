@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mish_guard.changes import Changes
 from mish_guard.errors import ExitCode
-from mish_guard.model import Measurement
+from mish_guard.judge.baseline_diff import Changes
+from mish_guard.judge.status import Status
+from mish_guard.judge.verdict import Finding, Judgement, Verdict
+from mish_guard.records import Measurement
 from mish_guard.report import as_json, routing, table
 from mish_guard.report.findings import interval_text, kinds, rank
-from mish_guard.status import Status
-from mish_guard.verdict import Finding, Judgement, Verdict
 
 _KINDS = 8
 _CELLS = 3

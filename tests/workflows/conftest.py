@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mish_guard.build import patch, source
+from mish_guard.candidate import patch, source
 from tests import virtual_mac
 from tests.conftest import SMALL_MATRIX
 from tests.workflows.hub import HERE, NAME, ROOT, Hub, commit, git

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mish_guard.build import patch
+from mish_guard.candidate import patch
 from tests.workflows.conftest import FORK
 from tests.workflows.hub import ROOT, Hub, Ran
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mish_guard import files, record
+from mish_guard import files
+from mish_guard.results import run_file
 from tests.workflows.conftest import mac
 from tests.workflows.hub import NAME, Hub, git
 
@@ -113,7 +114,7 @@ def _forgive(path: Path) -> None:
         cell["figures"]["digest"] = "0" * 64
         for binade in cell["figures"]["binades"].values():
             binade["max_ulp"] = 10_000.0
-    path.write_text(files.readable_json(record.sealed(document)))
+    path.write_text(files.readable_json(run_file.sealed(document)))
 
 
 def test_main_keeps_what_it_made_for_later_runs(hub: Hub, vm: dict[str, str]) -> None:

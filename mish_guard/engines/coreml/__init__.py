@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mish_guard import device
-from mish_guard.device import Device
-from mish_guard.engines import Execution
-from mish_guard.engines.coreml import process
+from mish_guard.engines.base import Execution
+from mish_guard.engines.coreml import machine, process
+from mish_guard.engines.coreml.machine import Device
 from mish_guard.engines.placement import summary
 from mish_guard.errors import MachineError, UsageError
-from mish_guard.model import Culprit, Placed, Step, Times
+from mish_guard.records import Culprit, Placed, Step, Times
 
 NEURAL_ENGINE = "cpu-and-ne"
 
@@ -114,7 +113,7 @@ class CoreMLEngine:
 
     @functools.cached_property
     def _identity(self) -> Device:
-        return device.identify(ne_cores=self._listed["ne_cores"])
+        return machine.identify(ne_cores=self._listed["ne_cores"])
 
     def _ask(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]]) -> process.Answer:
         return process.ask(request, feeds, timeout_seconds=self._timeout)
@@ -144,13 +143,13 @@ def usable_places(devices: Sequence[str], *, is_vm: bool) -> tuple[str, ...]:
 
 def require() -> None:
     """Raise MachineError, saying what is missing, where Core ML cannot be used."""
-    if not device.is_mac():
+    if not machine.is_mac():
         msg = (
             "The engine 'coreml' needs a Mac: there is no Core ML on this system. "
             "Run the gate on a Mac, or use --engine emulator."
         )
         raise MachineError(msg)
-    from mish_guard.convert import quiet  # loads torch, which the worker beside this file does without
+    from mish_guard.convert.conversion import quiet  # loads torch, which the worker beside this file does without
 
     try:
         with quiet():

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from mish_guard import files, fp16
+from mish_guard import files
 from mish_guard.engines.placement import UNKNOWN
+from mish_guard.numerics import fp16
 
 REQUEST, INPUTS, OUTPUTS, ANSWER, STAGE = "request.json", "inputs.npz", "outputs.npz", "answer.json", "stage"
 

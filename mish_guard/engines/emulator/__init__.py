@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mish_guard import fp16
-from mish_guard.engines import Execution
+from mish_guard.engines.base import Execution
 from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, Graph, Node
 from mish_guard.engines.placement import summary
-from mish_guard.model import Culprit, Placed, Placement, Step
+from mish_guard.numerics import fp16
+from mish_guard.records import Culprit, Placed, Placement, Step
 
 
 class EmulatorEngine:

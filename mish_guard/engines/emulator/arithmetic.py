@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mish_guard import fp16
 from mish_guard.engines.emulator import products
 from mish_guard.engines.emulator.graph import Array, DType, Node, Tensor
 from mish_guard.engines.emulator.profiles import Profile, Softplus
+from mish_guard.numerics import fp16
 
 _MAC_OPS = frozenset({"conv", "linear", "matmul"})
 _CONSTANT_OFFSET_OPS = frozenset({"add", "sub"})

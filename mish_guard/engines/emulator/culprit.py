@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mish_guard import fp16
 from mish_guard.engines.emulator.graph import Array, Graph, Node, Operand, Ref
-from mish_guard.model import Culprit, Step
+from mish_guard.numerics import fp16
+from mish_guard.records import Culprit, Step
 
 # A result is wrong when it misses the float64 result by more than half its size: far above any rounding of half
 # precision, far below a collapse.

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mish_guard import reference
 from mish_guard.engines.emulator import products
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.errors import UnsupportedOpError
+from mish_guard.numerics import reference
 
 Result = Array | tuple[Array, ...]
 Operation = Callable[..., Result]

@@ -1,0 +1,46 @@
+"""Pack a tree as a wheel with a local version, and tags that say for which Python and platform its libraries are."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from packaging.tags import sys_tags
+
+from mish_guard.candidate import BuildError
+from mish_guard.candidate.source import Tree, run
+
+_VERSION_LINE = re.compile(r"""^(__version__\s*=\s*)["'][^"']+["']""", re.MULTILINE)
+
+
+def local_version(tree: Tree, lowering: str) -> str:
+    """PEP 440 version with a local part, such as 9.0+mish.exp.g1a2b3c4 (as-is: 9.0+mish.as.is.g…)."""
+    short = tree.commit.removeprefix("sha256-")[:7]
+    return f"{tree.version.partition('+')[0]}+mish.{lowering.replace('-', '.')}.g{short}"
+
+
+def pack(tree: Tree, version: str, folder: Path) -> Path:
+    """The wheel of a tree in `folder`, complete or not there at all; raises BuildError with the reason."""
+    _set_version(tree.folder / "coremltools" / "version.py", version)
+    tag = next(sys_tags())
+    with (tree.folder / "setup.cfg").open("a", encoding="utf-8") as config:
+        config.write(f"\n[bdist_wheel]\npython_tag = {tag.interpreter}\nplat_name = {tag.platform}\n")
+    scratch = tree.folder.with_name("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(scratch)]
+    if not (tree.folder / "pyproject.toml").exists():
+        # The setuptools at hand is all that a setup.py asks for; isolation would download one for every wheel.
+        command.append("--no-build-isolation")
+    run([*command, str(tree.folder)])
+    (made,) = scratch.glob("*.whl")
+    if f"-{version}-" not in made.name:
+        msg = f"The wheel is called {made.name}; expected version {version}. Does setup.py read version.py?"
+        raise BuildError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The scratch folder lies on the same disk, so a wheel is there as a whole or not at all.
+    return made.replace(folder / made.name)
+
+
+def _set_version(path: Path, version: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_text(_VERSION_LINE.sub(rf'\g<1>"{version}"', text, count=1), encoding="utf-8")

@@ -1,0 +1,90 @@
+"""A torch module, a lowering, a frontend and a backend → a saved Core ML model.
+
+coremltools is silenced while it converts: its progress bars and warnings are not results. Everything it raises
+becomes a ConversionError with one line of reason, so that a failed conversion is a result and not a lost cell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mish_guard.errors import ConversionError, UsageError
+from mish_guard.models import lowerings
+from mish_guard.records import Backend, Frontend
+
+_FIRST_LINES = 300
+
+
+def convert(
+    module: nn.Module, example: Sequence[Any], *, lowering: str, frontend: Frontend, backend: Backend, stem: Path
+) -> Path:
+    """Convert `module` and save it as `stem` + `.mlpackage` or `.mlmodel`; returns that path.
+
+    `example` holds numpy arrays of the input shapes. ML programs target macOS 14 and take and return half precision,
+    where the frontend allows it. Raises ConversionError with coremltools' reason.
+    """
+    tensors = tuple(torch.zeros(array.shape) for array in example)
+    try:
+        with quiet(), lowerings.registered(lowering):
+            exported = _export(module, tensors, frontend)
+            model = _to_core_ml(exported, tensors, frontend, backend)
+            path = stem.with_name(stem.name + (".mlmodel" if backend is Backend.NEURALNETWORK else ".mlpackage"))
+            model.save(str(path))
+    except UsageError:
+        raise
+    except Exception as error:
+        # coremltools raises whatever its passes raise; the kind of error is part of the result.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_FIRST_LINES]
+        raise ConversionError(reason) from error
+    return path
+
+
+def _export(module: nn.Module, tensors: tuple[torch.Tensor, ...], frontend: Frontend) -> Any:
+    if frontend is Frontend.TORCHSCRIPT:
+        return torch.jit.trace(module, tensors)  # type: ignore[no-untyped-call]
+    exported = torch.export.export(module, tensors)
+    return exported.run_decompositions() if frontend is Frontend.EXPORT_DECOMPOSED else exported.run_decompositions({})
+
+
+def _to_core_ml(exported: Any, tensors: tuple[torch.Tensor, ...], frontend: Frontend, backend: Backend) -> Any:
+    import coremltools as ct
+
+    options: dict[str, Any] = {"skip_model_load": True}
+    if backend is Backend.NEURALNETWORK:
+        options["convert_to"] = "neuralnetwork"
+    else:
+        options["minimum_deployment_target"] = ct.target.macOS14
+        half = backend is Backend.MLPROGRAM_FP16
+        options["compute_precision"] = ct.precision.FLOAT16 if half else ct.precision.FLOAT32
+    if frontend is Frontend.TORCHSCRIPT:
+        dtype = np.float16 if backend is Backend.MLPROGRAM_FP16 else np.float32
+        options["inputs"] = [ct.TensorType(shape=tuple(tensor.shape), dtype=dtype) for tensor in tensors]
+    return ct.convert(exported, **options)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings, no log lines below errors, nothing on stdout or stderr from Python code inside the block."""
+    logger = logging.getLogger("coremltools")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,59 @@
+"""What an engine is: a package and inputs in; outputs, placement and device out. It measures and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mish_guard.records import Culprit, Placed, Placement, Step, Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What an engine returns for one model: the outputs of each prediction, in the order of the model's outputs.
+
+    `operations` are those of the placement, where a plan told them; `times` are those of the hardware.
+    """
+
+    predictions: tuple[tuple[Any, ...], ...]
+    placement: Placement
+    repeats_agree: bool | None = None
+    operations: tuple[Placed, ...] = ()
+    times: Times | None = None
+
+
+class Engine(Protocol):
+    """Runs saved models. `where` is a profile of the emulator or a compute unit of Core ML."""
+
+    name: str
+
+    def places(self) -> tuple[str, ...]:
+        """Every `where` this engine was asked to run."""
+
+    def engines(self) -> Mapping[str, str]:
+        """The engine of every place, by place, for an engine that is made of several; else empty."""
+
+    def is_neural_engine(self, where: str) -> bool:
+        """Whether the negative control must be caught at `where`."""
+
+    def is_hardware(self, where: str) -> bool:
+        """Whether what runs at `where` is real: only then can another shape change where a model runs."""
+
+    def device(self) -> Mapping[str, Any]:
+        """What the engine runs on, for the record."""
+
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
+        """Predict once for each feed (the inputs in the model's order, numpy arrays)."""
+
+    def first_wrong(
+        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+    ) -> Culprit | None:
+        """The first operation whose output is wrong for this feed, at index `place` where shapes allow it.
+
+        None where nothing is wrong, or where the engine cannot look between operations.
+        """
+
+    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
+        """Every operation with what it gave; empty where the engine cannot look between operations."""

@@ -1,0 +1,118 @@
+"""Why and where: the signature of a bad measurement, and the known defect it matches. Pure functions."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mish_guard import files
+from mish_guard.records import BadInterval, Measurement
+
+DEFECTS = files.DATA / "defects.yml"
+
+# The cliff begins where exp(x) reaches 2**15 (coremltools #2687) and no later than where exp(x) overflows half
+# precision, 11.09375.
+_CLIFF_FIRST = 10.3984375
+_CLIFF_LAST = 11.09375
+
+
+class Signature(str, enum.Enum):
+    """What kind of error a finding is."""
+
+    SOFTPLUS_CLIFF = "softplus-cliff"
+    EXP_OVERFLOW = "exp-overflow"
+    NEGATIVE_TAIL = "negative-tail"
+    SPECIAL_VALUES = "special-values"
+    PRECISION = "precision"
+    COVERAGE = "coverage"
+    PLACEMENT = "placement"
+    CONVERSION = "conversion"
+    ENGINE = "engine"
+    CONTROL = "control"
+    GAP_CLOSED = "gap-closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect:
+    """A known defect: how to recognise it and where it was found.
+
+    `figure` names a field of Figures that was `before` with the defect and is `after` without it; from `limit` on a
+    measurement shows it. `starts_at` is the first bad input above zero.
+    """
+
+    id: str
+    title: str
+    signature: Signature
+    cases: tuple[str, ...]
+    starts_at: float
+    figure: str
+    before: float
+    after: float
+    limit: float
+    found: tuple[str, ...]
+
+
+def load_defects(path: Path = DEFECTS) -> tuple[Defect, ...]:
+    """The known defects; raises UnreadableFileError for a file that does not follow its schema."""
+    document: Any = files.read_yaml(path)
+    files.validate(document, "defects", path)
+    return tuple(
+        Defect(
+            id=each["id"],
+            title=each["title"],
+            signature=Signature(each["signature"]),
+            cases=tuple(each["cases"]),
+            starts_at=each["starts_at"],
+            figure=each["figure"],
+            before=each["before"],
+            after=each["after"],
+            limit=each["limit"],
+            found=tuple(each["found"]),
+        )
+        for each in document["defects"]
+    )
+
+
+def signature(measurement: Measurement) -> Signature:
+    """The kind of error of a measurement that is over the ceiling, or that has no figures."""
+    if measurement.failure is not None:
+        return Signature.CONVERSION if measurement.failure.stage == "convert" else Signature.ENGINE
+    interval = main_interval(measurement)
+    culprit = measurement.culprit
+    if interval is not None and interval.last < 0:
+        return Signature.NEGATIVE_TAIL
+    if interval is not None and _CLIFF_FIRST <= interval.first <= _CLIFF_LAST:
+        return Signature.SOFTPLUS_CLIFF
+    if interval is None and culprit is not None and culprit.op == "softplus":
+        return Signature.SOFTPLUS_CLIFF
+    if culprit is not None and culprit.op == "reduce_log_sum_exp":
+        # Its sum overflows inside; what comes out is 0.
+        return Signature.EXP_OVERFLOW
+    if culprit is not None and culprit.got.lstrip("+-") in ("inf", "nan"):
+        return Signature.EXP_OVERFLOW
+    return Signature.PRECISION
+
+
+def main_interval(measurement: Measurement) -> BadInterval | None:
+    """The widest run of bad inputs, if the cell has inputs to speak of."""
+    if measurement.figures is None:
+        return None
+    return max(measurement.figures.bad_intervals, key=lambda interval: interval.count, default=None)
+
+
+def defect(measurement: Measurement, defects: Sequence[Defect]) -> Defect | None:
+    """The known defect that a measurement over the ceiling shows, if any."""
+    if measurement.figures is None:
+        return None
+    kind = signature(measurement)
+    for each in defects:
+        if (
+            each.signature is kind
+            and measurement.key.case in each.cases
+            and getattr(measurement.figures, each.figure) >= each.limit
+        ):
+            return each
+    return None

@@ -1,0 +1,121 @@
+"""The bench: converts each model once, runs it at every place, and measures. It judges nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mish_guard.engines.base import Engine, Execution
+from mish_guard.errors import ConversionError, GuardError
+from mish_guard.judge import defects
+from mish_guard.matrix.conversions import Conversions, Recipe
+from mish_guard.matrix.plan import Cell
+from mish_guard.matrix.shape_search import Ladder
+from mish_guard.models import controls, lowerings, networks
+from mish_guard.models.shapes import Rung
+from mish_guard.numerics import ceiling
+from mish_guard.records import CellKey, Culprit, Failure, Measurement, Role
+
+
+class Bench:
+    """Measures cells with one engine and one candidate lowering; keeps packages in `folder`.
+
+    `cells` are those to be measured, so that their models can be converted ahead; `judges` those that decide on which
+    rung a routing ladder is left (none given: the same), `first_rungs` the rung by ladder that is offered first.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        lowering: str,
+        folder: Path,
+        controls_folder: Path,
+        cells: Sequence[Cell] = (),
+        *,
+        judges: Sequence[Cell] = (),
+        first_rungs: Mapping[str, str] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._lowering = lowering
+        self._controls = controls_folder
+        recipes = [self._recipe(cell.key) for cell in cells if not cell.key.role.is_control]
+        self._conversions = Conversions(recipes, folder)
+        self._climbed: dict[tuple[CellKey, Rung], Execution | GuardError] = {}
+        self.ladder = Ladder(engine, judges or cells, self._climb, first_rungs or {})
+
+    def measure(self, cell: Cell) -> Measurement:
+        """The measurement of one cell; what fails on the way becomes its failure."""
+        rung = self.ladder.rung(cell.key)
+        blank = Measurement(key=cell.key, known_gap=cell.known_gap, rung=None if rung is None else str(rung))
+        case = self.case(cell.key)
+        try:
+            package = self.package(cell.key)
+            execution = self._execute(cell.key, package) if rung is None else self._climb(cell.key, rung)
+            measured = dataclasses.replace(
+                blank,
+                figures=case.figures(execution.predictions),
+                placement=execution.placement,
+                repeats_agree=execution.repeats_agree,
+                times=execution.times,
+            )
+        except ConversionError as error:
+            return dataclasses.replace(blank, failure=Failure(stage="convert", reason=str(error)))
+        except GuardError as error:
+            return dataclasses.replace(blank, failure=Failure(stage="engine", reason=str(error)))
+        return dataclasses.replace(measured, culprit=self._culprit(measured, package, case))
+
+    def case(self, key: CellKey) -> networks.Case:
+        """The case of a cell, on the rung on which it is measured."""
+        return _on(networks.case(key.case), self.ladder.rung(key))
+
+    def package(self, key: CellKey) -> Path:
+        """The saved model of a cell, converted on first use; raises ConversionError, or MachineError for a control."""
+        return self._package(key, self.ladder.rung(key))
+
+    def close(self) -> None:
+        """Stop what still converts ahead."""
+        self._conversions.close()
+
+    def _package(self, key: CellKey, rung: Rung | None) -> Path:
+        if key.role.is_control:
+            return controls.stored_package(key.role, _on(networks.case(key.case), rung).model, self._controls)
+        return self._conversions.package(self._recipe(key, rung))
+
+    def _execute(self, key: CellKey, package: Path, rung: Rung | None = None) -> Execution:
+        return self._engine.run(package, _on(networks.case(key.case), rung).feeds(), key.where)
+
+    def _climb(self, key: CellKey, rung: Rung) -> Execution:
+        """A cell on a rung, executed once however often it is asked for; raises again what it raised."""
+        if (key, rung) not in self._climbed:
+            try:
+                self._climbed[key, rung] = self._execute(key, self._package(key, rung), rung)
+            except GuardError as error:
+                self._climbed[key, rung] = error
+        found = self._climbed[key, rung]
+        if isinstance(found, GuardError):
+            raise found
+        return found
+
+    def _recipe(self, key: CellKey, rung: Rung | None = None) -> Recipe:
+        return Recipe(
+            model=_on(networks.case(key.case), rung).model,
+            lowering=lowerings.SHIPPED if key.role is Role.GRAFT else self._lowering,
+            frontend=key.frontend,
+            backend=key.backend,
+            case=key.case,
+            rung=rung,
+        )
+
+    def _culprit(self, measured: Measurement, package: Path, case: networks.Case) -> Culprit | None:
+        figures = measured.figures
+        if figures is None or ceiling.is_within(figures):
+            return None
+        interval = defects.main_interval(measured)
+        located = None if interval is None else case.locate(interval.first)
+        feed, place = located if located is not None else (0, None)
+        return self._engine.first_wrong(package, case.feeds()[feed], measured.key.where, place)
+
+
+def _on(case: networks.Case, rung: Rung | None) -> networks.Case:
+    return case if rung is None else case.on(rung)

@@ -1,0 +1,1 @@
+"""What is converted: networks, their inputs, shapes, lowerings, and the stored controls."""

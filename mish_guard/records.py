@@ -1,0 +1,306 @@
+"""The words of the gate as frozen records: what is measured, where, and what came out.
+
+Nothing here computes, judges or prints. `CellKey` is the one key used in JSON, logs, test ids and on the command line.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mish_guard.errors import UsageError
+
+
+class Role(str, enum.Enum):
+    """What a cell judges: the tree (candidate, graft) or the engine and the machine (the controls)."""
+
+    CANDIDATE = "candidate"
+    GRAFT = "graft"
+    NEGATIVE_CONTROL = "negative-control"
+    POSITIVE_CONTROL = "positive-control"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the cell runs a stored package that the tree under test never touched."""
+        return self in (Role.NEGATIVE_CONTROL, Role.POSITIVE_CONTROL)
+
+
+class Frontend(str, enum.Enum):
+    """The road from PyTorch into coremltools."""
+
+    TORCHSCRIPT = "torchscript"
+    EXPORT = "export"
+    EXPORT_DECOMPOSED = "export-decomposed"
+    STORED = "stored"
+
+
+class Backend(str, enum.Enum):
+    """Model format and precision."""
+
+    MLPROGRAM_FP16 = "mlprogram-fp16"
+    MLPROGRAM_FP32 = "mlprogram-fp32"
+    NEURALNETWORK = "neuralnetwork"
+
+
+class Family(str, enum.Enum):
+    """The four groups of cells in the stability matrix."""
+
+    STABILITY = "stability"
+    SWEEP = "sweep"
+    SURFACE = "surface"
+    MODEL = "model"
+
+
+_KEY = re.compile(
+    r"(?:(?P<role>[a-z-]+):)?(?P<family>[a-z]+)/(?P<case>[\w.+-]+)/(?P<frontend>[a-z-]+)/(?P<backend>[\w-]+)@(?P<where>[\w-]+)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class CellKey:
+    """One point of the matrix, written `[role:]family/case/frontend/backend@where`.
+
+    `where` is an emulator profile (`ane`) or a compute unit (`cpu-and-ne`); the role `candidate` is not written.
+    """
+
+    family: Family
+    case: str
+    frontend: Frontend
+    backend: Backend
+    where: str
+    role: Role = Role.CANDIDATE
+
+    def __str__(self) -> str:
+        prefix = "" if self.role is Role.CANDIDATE else f"{self.role.value}:"
+        return f"{prefix}{self.family.value}/{self.case}/{self.frontend.value}/{self.backend.value}@{self.where}"
+
+    @classmethod
+    def parse(cls, text: str) -> CellKey:
+        """The key that `text` spells; raises UsageError with the expected form."""
+        match = _KEY.fullmatch(text)
+        parts = {} if match is None else match.groupdict(default=Role.CANDIDATE.value)
+        try:
+            return cls(
+                role=Role(parts["role"]),
+                family=Family(parts["family"]),
+                case=parts["case"],
+                frontend=Frontend(parts["frontend"]),
+                backend=Backend(parts["backend"]),
+                where=parts["where"],
+            )
+        except (KeyError, ValueError):
+            msg = f"'{text}' is not a cell; expected [role:]family/case/frontend/backend@where, as a run prints them."
+            raise UsageError(msg) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadInterval:
+    """A run of neighbouring half-precision inputs over the ceiling; both ends belong to it."""
+
+    first: float
+    last: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """The largest error and the input (or output index, where there is no single input) at which it occurs."""
+
+    value: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinadeFigures:
+    """Errors of the inputs that share sign and exponent."""
+
+    count: int
+    max_ulp: float
+    mean_abs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The error figures of one cell; see mish_guard.numerics.figures for their definitions and units."""
+
+    n_total: int
+    n_covered: int
+    n_nonfinite: int
+    n_collapsed: int
+    n_over_ceiling: int
+    max_abs: Worst
+    max_ulp: Worst
+    mean_abs: float
+    digest: str
+    binades: Mapping[str, BinadeFigures] = field(default_factory=dict)
+    bad_intervals: tuple[BadInterval, ...] = ()
+    specials: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a cell has no figures: the stage that failed and the reason, one line each."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a cell ran, as far as the engine knows: `cpu`, `gpu`, `ne`, `unknown`, for each operation by name.
+
+    `activation` joins the devices of the activation's operations by '+'; it is `none` for a model without any.
+    """
+
+    activation: str
+    ops: Mapping[str, str]
+
+    @property
+    def is_on_neural_engine(self) -> bool:
+        """Whether the activation ran, or was planned, on a Neural Engine and nowhere else."""
+        return self.activation == "ne"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the engine could tell at all."""
+        return self.activation != "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One operation, constants apart: its name, MIL's name for what it does, and `cpu`, `gpu`, `ne` or `unknown`."""
+
+    name: str
+    op: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One model offered to the Neural Engine on one rung of a ladder: the plan for it, or why there is none."""
+
+    ladder: str
+    rung: str
+    cell: str
+    activation: str
+    operations: tuple[Placed, ...] = ()
+    failure: str | None = None
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the plan puts the whole activation on the Neural Engine."""
+        return self.activation == "ne"
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there is a plan and it puts the activation, or a part of it, elsewhere."""
+        return self.activation not in ("ne", "unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Seconds of wall time that Core ML took: to compile and load a model, and for all predictions of a cell."""
+
+    load: float
+    predict: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Culprit:
+    """The first operation, in graph order, whose output is wrong at the first bad input."""
+
+    op: str
+    name: str
+    got: str
+    want: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One operation of a model at one input: what it gave, what it gives in float64, and whether that is wrong."""
+
+    op: str
+    name: str
+    got: str
+    want: str
+    wrong: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What one cell gave: figures, or the failure that took their place.
+
+    `rung` is the shape on which a cell with a routing ladder was measured at a real Neural Engine; None elsewhere:
+    the shape is then the only one there is.
+    """
+
+    key: CellKey
+    known_gap: str | None
+    figures: Figures | None = None
+    failure: Failure | None = None
+    placement: Placement | None = None
+    culprit: Culprit | None = None
+    repeats_agree: bool | None = None
+    rung: str | None = None
+    times: Times | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """The coremltools tree under test and the lowering it was asked to use.
+
+    `source`, `commit`, `native` and `diff` (what was patched, as a unified diff) are known of a tree that
+    `ci/build_coremltools.py` built.
+    """
+
+    coremltools: str
+    path: str
+    lowering: str
+    converter_sha256: str
+    torch: str
+    numpy: str
+    python: str
+    source: str | None = None
+    commit: str | None = None
+    native: str | None = None
+    diff: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One pytest run of the matrix: who was judged, on what, and every measurement by key.
+
+    `neural_engines` names the places that are, or play, a Neural Engine; `expected` the keys of every cell that the
+    run set out to measure; `controls_error` says what is wrong with the stored controls. A run of several engines
+    (`auto` on a Mac) says in `engines` which one each place belongs to, and holds their devices by name in `device`.
+    `attempts` is the climb of every routing ladder, `notes` what else a reader should know.
+    """
+
+    candidate: Candidate
+    engine: str
+    device: Mapping[str, Any]
+    neural_engines: tuple[str, ...]
+    matrix_sha256: str
+    expected: tuple[str, ...]
+    measurements: Mapping[str, Measurement]
+    created: str
+    controls_error: str | None = None
+    engines: Mapping[str, str] = field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def engine_at(self, where: str) -> str:
+        """The name of the engine that a place belongs to."""
+        return self.engines.get(where, self.engine)
+
+    def is_hardware(self, where: str) -> bool:
+        """Whether what was measured at a place ran on hardware."""
+        return self.engine_at(where) != "emulator"
+
+    def device_at(self, where: str) -> Mapping[str, Any]:
+        """What the engine of a place ran on."""
+        device: Mapping[str, Any] = self.device[self.engine_at(where)] if self.engines else self.device
+        return device
