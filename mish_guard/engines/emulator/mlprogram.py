@@ -6,15 +6,13 @@ evaluated is the artefact that would ship.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor, widen
-from mish_guard.errors import MachineError, UnsupportedOpError
+from mish_guard.engines.emulator.reader import Weights
+from mish_guard.errors import UnsupportedOpError
 
 # Number of each element type in MIL.proto's DataType, as numpy and as the evaluator's type.
 _TYPES: dict[int, tuple[Any, DType]] = {
@@ -33,18 +31,8 @@ _TYPES: dict[int, tuple[Any, DType]] = {
     34: (np.uint64, DType.INT),
 }
 
-_BLOB_READERS = {
-    np.float16: "read_fp16_data",
-    np.float32: "read_float_data",
-    np.int8: "read_int8_data",
-    np.uint8: "read_uint8_data",
-    np.int16: "read_int16_data",
-    np.uint16: "read_uint16_data",
-    np.int32: "read_int32_data",
-}
 
-
-def read(spec: Any, weights_dir: Path) -> Graph:
+def read(spec: Any, weights: Weights) -> Graph:
     """The main function of an ML program; raises UnsupportedOpError for what the emulator cannot express."""
     program = spec.mlProgram
     if len(program.functions) != 1:
@@ -52,7 +40,7 @@ def read(spec: Any, weights_dir: Path) -> Graph:
         raise UnsupportedOpError(msg)
     (function,) = program.functions.values()
     block = function.block_specializations[function.opset]
-    reader = _Reader(weights_dir)
+    reader = _Reader(weights)
     constants: dict[str, Array | str] = {}
     nodes: list[Node] = []
     for index, operation in enumerate(block.operations):
@@ -69,11 +57,10 @@ def read(spec: Any, weights_dir: Path) -> Graph:
 
 
 class _Reader:
-    """Values of one model; keeps its weight file open."""
+    """Values of one model."""
 
-    def __init__(self, weights_dir: Path) -> None:
-        self._open = functools.cache(_blob_storage)
-        self._weights_dir = weights_dir
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
 
     def node(self, operation: Any, index: int) -> Node:
         """One operation of a block."""
@@ -98,7 +85,8 @@ class _Reader:
         numpy_type, dtype = _element_type(tensor_type.dataType)
         shape = tuple(each.constant.size for each in tensor_type.dimensions)
         if value.WhichOneof("value") == "blobFileValue":
-            return widen(self._blob(value.blobFileValue, numpy_type).reshape(shape))
+            blob = value.blobFileValue
+            return widen(self._weights.read(blob.fileName, blob.offset).reshape(shape))
         tensor = value.immediateValue.tensor
         field = tensor.WhichOneof("value")
         if field is None:  # protobuf leaves an empty list out
@@ -109,26 +97,6 @@ class _Reader:
         if field == "bytes":
             return widen(np.frombuffer(values, numpy_type).reshape(shape))
         return widen(np.array(values, dtype=numpy_type).reshape(shape))
-
-    def _blob(self, blob: Any, numpy_type: Any) -> Array:
-        path = self._weights_dir / Path(blob.fileName).name
-        if numpy_type not in _BLOB_READERS:
-            msg = f"The emulator does not read weights of type {np.dtype(numpy_type)} ({path.name})."
-            raise UnsupportedOpError(msg)
-        read_data: Callable[[int], Any] = getattr(self._open(str(path)), _BLOB_READERS[numpy_type])
-        return np.asarray(read_data(blob.offset)).view(numpy_type)
-
-
-def _blob_storage(path: str) -> Any:
-    try:
-        from coremltools.libmilstoragepython import _BlobStorageReader
-    except ImportError as error:
-        msg = (
-            f"coremltools cannot read weight files: {error}. Its native libraries are missing or were built for "
-            "another architecture; install a released wheel or rebuild the tree with them."
-        )
-        raise MachineError(msg) from error
-    return _BlobStorageReader(path)
 
 
 def _element_type(number: int) -> tuple[Any, DType]:
