@@ -5,18 +5,20 @@ Heavy imports wait until a command needs them, so that `--help` and `compare` ne
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mish_guard import __version__
-from mish_guard.errors import ExitCode, GuardError
+from mish_guard.errors import ExitCode, GuardError, UsageError
 
 if TYPE_CHECKING:
-    from mish_guard.matrix.run import Order
+    from mish_guard.matrix.order import Order
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -27,6 +29,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and raises nothing."""
+    with _polite_signals():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return int(cli.main(given, prog_name="mish-guard", standalone_mode=False) or ExitCode.PASS)
@@ -47,6 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         path = crash.write(error, given, Path.cwd())
         return _complain(f"{type(error).__name__}: {error}. This is a bug; the report is in {path}.", ExitCode.CRASH)
+
+
+@contextlib.contextmanager
+def _polite_signals() -> Iterator[None]:
+    """A polite request to end, and a terminal that closes, are interruptions like Ctrl-C."""
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def _complain(message: str, exit_code: ExitCode) -> ExitCode:
@@ -107,6 +130,21 @@ _measuring = _options(
     _lowering,
     _matrix,
     click.option("--controls", type=_DIRECTORY, help="Folder of the stored controls. [those in the package]"),
+    click.option(
+        "--candidate",
+        type=click.Path(path_type=Path),
+        envvar="MISH_GUARD_CANDIDATE",
+        help="What is judged: a Python, or a folder that holds a coremltools. [the one next to mish-guard]",
+    ),
+    click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Conversions at a time."),
+    click.option(
+        "--conversion-seconds",
+        "seconds",
+        type=click.FloatRange(min=1),
+        default=120.0,
+        show_default=True,
+        help="Limit of one conversion, in seconds.",
+    ),
     _out,
 )
 
@@ -273,10 +311,13 @@ def rebuild_controls(reason: str, controls: Path | None) -> int:
     return command.rebuild(controls or files.DATA / "controls", reason=reason)
 
 
-def _order(engine: str, profiles: Sequence[str], lowering: str, matrix: Path | None, controls: Path | None) -> Order:
-    from mish_guard.matrix.run import Order
+def _order(profiles: Sequence[str], controls: Path | None, **given: Any) -> Order:
+    from mish_guard.matrix.order import CONTROLS, Order
 
-    return Order(engine=engine, profiles=tuple(profiles), lowering=lowering, matrix=matrix, controls=controls)
+    if controls is not None and not controls.is_dir():
+        msg = f"There is no folder '{controls}' with controls."
+        raise UsageError(msg)
+    return Order(places=tuple(profiles), controls=controls or CONTROLS, **given)
 
 
 def _known(names: Sequence[str]) -> tuple[str, ...]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import json
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mish_guard.errors import UnreadableFileError
+from mish_guard.errors import UnreadableFileError, UsageError
 
 DATA = Path(__file__).parent / "data"
 
@@ -29,6 +33,34 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Hold `folder` for this process alone; a second one waits and says for whom, `what` being what it is for.
+
+    The lock goes with the process that holds it, however that ends. Raises UsageError for a folder that cannot be
+    written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        msg = f"'{folder}' cannot be written: {error.strerror or error}. Choose another folder for {what}."
+        raise UsageError(msg) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read(100).strip()
+            sys.stderr.write(f"Waiting for {holder or 'another process'}, which holds '{folder}' for {what}.\n")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.seek(0)
+        stream.truncate()
+        stream.write(f"process {os.getpid()}\n")
+        stream.flush()
+        yield
 
 
 def canonical_json(document: Any) -> str:

@@ -267,6 +267,8 @@ class Candidate:
     commit: str | None = None
     native: str | None = None
     diff: str | None = None
+    tree_sha256: str | None = None
+    replaced: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +293,8 @@ class Run:
     engines: Mapping[str, str] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     notes: tuple[str, ...] = ()
+    broken: str | None = None
+    conversions: int = 0
 
     def engine_at(self, where: str) -> str:
         """The name of the engine that a place belongs to."""

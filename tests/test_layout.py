@@ -18,7 +18,8 @@ PACKAGE = Path(mish_guard.__file__).parent
 LEVELS = (
     ("mish_guard",),
     ("errors",),
-    ("records", "files"),
+    ("records", "files", "processes"),
+    ("guardian",),
     ("numerics",),
     ("models",),
     ("convert",),

@@ -1,58 +1,43 @@
-"""The candidate: which coremltools `import coremltools` gives, and which converter for mish it holds."""
+"""The candidate: which coremltools is judged, by the hash of its files, and with which converter it converts."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import inspect
 import platform
 from pathlib import Path
 
-from mish_guard.convert.conversion import quiet
-from mish_guard.errors import MachineError
+from mish_guard.candidate import locate
+from mish_guard.convert.witnesses import Hello, Interpreter
 from mish_guard.models import lowerings
 from mish_guard.records import Candidate
 
 
-def identify(lowering: str) -> Candidate:
-    """Versions, path and converter of the imported coremltools; raises MachineError if it does not import."""
-    try:
-        with quiet():
-            import coremltools
-            import numpy as np
-            import torch
-
-            converter = lowerings.registered_converter()
-            # A tree without one is judged too: its conversions fail.
-            source = "" if converter is None else inspect.getsource(converter)
-    except Exception as error:
-        # A tree that does not fit the installed torch or numpy raises whatever it stumbles over.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        msg = (
-            f"coremltools cannot be imported: {reason} Install one that fits this Python, torch and numpy, or run the "
-            "gate in the environment that has it."
-        )
-        raise MachineError(msg) from error
-    folder = Path(coremltools.__file__).parent
-    build = _build_record()
+def identify(who: Interpreter, hello: Hello | None, lowering: str) -> Candidate:
+    """What is judged; `hello` is None where the tree cannot be imported. Raises as `locate` does."""
+    folder = locate.tree(who)
+    tree_sha256 = locate.digest(folder)
+    build = locate.build_record(who, tree_sha256)
     return Candidate(
-        coremltools=coremltools.__version__,
+        coremltools=locate.version(folder) if hello is None else hello.coremltools,
         path=str(folder),
         lowering=lowering,
-        converter_sha256=hashlib.sha256(source.encode()).hexdigest(),
-        torch=torch.__version__,
-        numpy=np.__version__,
-        python=platform.python_version(),
+        converter_sha256="" if hello is None else hello.converter or "",
+        torch="unknown" if hello is None else hello.torch,
+        numpy="unknown" if hello is None else hello.numpy,
+        python=platform.python_version() if hello is None else hello.python,
         source=build.get("source"),
         commit=build.get("commit"),
         native=build.get("native"),
         diff=build.get("diff"),
+        tree_sha256=tree_sha256,
+        replaced=_replaced(lowering, build.get("lowering", lowerings.AS_IS)),
     )
 
 
-def _build_record() -> dict[str, str]:
-    """What `ci/build_coremltools.py` left in a package that it built; empty for a released one."""
-    try:
-        return dict(importlib.import_module("coremltools.mish_guard_build").RECORD)
-    except ModuleNotFoundError:
-        return {}
+def still(candidate: Candidate, who: Interpreter) -> bool:
+    """Whether the files of the tree are those that were identified."""
+    return locate.digest(Path(candidate.path)) == candidate.tree_sha256 and str(locate.tree(who)) == candidate.path
+
+
+def _replaced(asked: str, built: str) -> str | None:
+    """The lowering that stands in the place of the tree's own converter, if one does."""
+    return next((name for name in (asked, built) if name != lowerings.AS_IS), None)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from mish_guard import files
-from mish_guard.candidate.identify import identify
+from mish_guard import files, processes
+from mish_guard.candidate import identify, locate
 from mish_guard.commands.gate import RESULTS
+from mish_guard.convert.witnesses import Witnesses
 from mish_guard.engines import registry
 from mish_guard.engines.base import Engine
 from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode, GuardError
 from mish_guard.judge import defects
 from mish_guard.matrix import plan
-from mish_guard.matrix.measurer import Bench
+from mish_guard.matrix.measurer import Measurer
 from mish_guard.matrix.plan import Place
 from mish_guard.models import lowerings
 from mish_guard.numerics import ceiling, fp16
@@ -40,15 +42,19 @@ def show(name: str, *, lowering: str | None, x: float | None, matrix_file: Path 
     cells = plan.load(matrix_file or plan.DEFAULT, [place])
     cell = next((cell for cell in cells if cell.key == key), plan.Cell(key=key, known_gap=None))
     used = lowering or _last_lowering(out)
-    who = identify(used)
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(engine, used, Path(folder), files.DATA / "controls", judges=cells)
-        measured = bench.measure(cell)
+    interpreter = locate.interpreter(None)
+    who = identify.identify(interpreter, None, used)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.closing(Witnesses(interpreter, Path(folder), mark=processes.new_mark(), jobs=1)) as witnesses,
+    ):
+        measurer = Measurer(engine, used, witnesses, files.DATA / "controls", judges=cells)
+        measured = measurer.measure(cell)
         for line in _lines(measured):
             click.echo(line)
         click.echo(f"coremltools {who.coremltools}, lowering {used}: {who.path}")
         if measured.figures is not None:
-            _echo_trace(bench, engine, measured, x)
+            _echo_trace(measurer, engine, measured, x)
     click.echo("")
     click.echo(f"Again: mish-guard explain '{key}' --lowering {used}")
     return ExitCode.PASS
@@ -95,14 +101,14 @@ def _figures(figures: Figures) -> Iterator[str]:
         yield f"binade       {name}: {each.max_ulp:.4g} ulp, mean_abs {each.mean_abs:.3g}"
 
 
-def _echo_trace(bench: Bench, engine: Engine, measured: Measurement, x: float | None) -> None:
-    case, figures, interval = bench.case(measured.key), measured.figures, defects.main_interval(measured)
+def _echo_trace(measurer: Measurer, engine: Engine, measured: Measurement, x: float | None) -> None:
+    case, figures, interval = measurer.case(measured.key), measured.figures, defects.main_interval(measured)
     if figures is None:
         return
     at = x if x is not None else (figures.max_abs.at if interval is None else interval.first)
     located = case.locate(at)
     feed, place = located if located is not None else (0, None)
-    steps = engine.trace(bench.package(measured.key), case.feeds()[feed], measured.key.where, place)
+    steps = engine.trace(measurer.package(measured.key), case.feeds()[feed], measured.key.where, place)
     if not steps:
         click.echo(f"The engine '{engine.name}' cannot look between operations.")
         return

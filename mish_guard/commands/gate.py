@@ -13,7 +13,8 @@ from mish_guard import files
 from mish_guard.errors import ExitCode
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement, Verdict
-from mish_guard.matrix.run import Order, run_matrix
+from mish_guard.matrix.order import Order
+from mish_guard.matrix.run import run_matrix
 from mish_guard.records import Run
 from mish_guard.report import as_json, markdown, text
 from mish_guard.results import baseline, run_file
@@ -31,14 +32,16 @@ def gate(
 
     With `allow_unarmed` a run that only lacks a Neural Engine ends with 0; its verdict stays INCONCLUSIVE.
     """
-    measure(order, out)
-    code = compare(out / RESULTS, baselines=baselines, base=base, out=out, as_object=as_object)
+    with files.locked(out, "results"):
+        measure(order, out)
+        code = compare(out / RESULTS, baselines=baselines, base=base, out=out, as_object=as_object)
     return ExitCode.PASS if allow_unarmed and code is ExitCode.INCONCLUSIVE else code
 
 
 def run(order: Order, *, out: Path) -> ExitCode:
     """Measure the matrix and judge nothing."""
-    measure(order, out)
+    with files.locked(out, "results"):
+        measure(order, out)
     click.echo(f"Wrote {out / RESULTS}. Next: mish-guard compare {out / RESULTS}")
     return ExitCode.PASS
 
@@ -57,7 +60,7 @@ def measure(order: Order, out: Path) -> Run:
     """Measure the matrix into `out`; leftovers of an older run are removed first: they must not pass for this one's."""
     for leftover in (*out.glob("*.obtained.json"), *(out / name for name in (RESULTS, REPORT, SUMMARY, DIFF))):
         leftover.unlink(missing_ok=True)
-    places = ", ".join(order.profiles) if order.profiles else "all places"
+    places = ", ".join(order.places) if order.places else "all places"
     click.echo(f"Measuring the matrix: engine {order.engine}, {places}, lowering {order.lowering}", err=True)
     run_matrix(order, out / RESULTS)
     return run_file.read_run(out / RESULTS)

@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from mish_guard import files
-from mish_guard.candidate import identify
-from mish_guard.convert.conversion import convert
+from mish_guard.convert import conversion
 from mish_guard.errors import ExitCode, UsageError
-from mish_guard.models import controls, lowerings, networks
+from mish_guard.models import controls, networks
 from mish_guard.records import Backend, Frontend
 
 
@@ -27,21 +26,18 @@ def rebuild(folder: Path, *, reason: str) -> ExitCode:
     if not reason.strip():
         msg = "Controls need a reason: mish-guard rebuild-controls --reason 'why they change'."
         raise UsageError(msg)
-    who = identify.identify(lowerings.AS_IS)
-    if "+" in who.coremltools or who.commit is not None:
-        msg = f"coremltools {who.coremltools} is not a release. Install a release and run rebuild-controls again."
+    who = conversion.describe()
+    if "+" in who["coremltools"]:
+        msg = f"coremltools {who['coremltools']} is not a release. Install a release and run rebuild-controls again."
         raise UsageError(msg)
     now = dt.datetime.now(dt.timezone.utc).replace(microsecond=0)
     provenance = {
-        "coremltools": who.coremltools,
-        "torch": who.torch,
-        "numpy": who.numpy,
-        "python": who.python,
+        **{name: who[name] for name in ("coremltools", "torch", "numpy", "python")},
         "created": now.isoformat(),
         "reason": reason,
     }
     _replace(folder, provenance)
-    click.echo(f"STORED: the controls in {folder}, by coremltools {who.coremltools}")
+    click.echo(f"STORED: the controls in {folder}, by coremltools {who['coremltools']}")
     click.echo("Next: run the gate, then commit the folder.")
     return ExitCode.PASS
 
@@ -55,7 +51,7 @@ def _replace(folder: Path, provenance: dict[str, Any]) -> None:
         for lowering in controls.LOWERING.values():
             for name in controls.CASES:
                 for case in networks.on_every_rung(networks.case(name)):
-                    convert(
+                    conversion.convert(
                         case.build(),
                         case.feeds()[0],
                         lowering=lowering,

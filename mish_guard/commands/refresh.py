@@ -13,7 +13,7 @@ from mish_guard.errors import ExitCode, GuardError, UsageError
 from mish_guard.judge import baseline_diff, defects, verdict
 from mish_guard.judge.status import Status
 from mish_guard.judge.verdict import Judgement, Verdict
-from mish_guard.matrix.run import Order
+from mish_guard.matrix.order import Order
 from mish_guard.records import Measurement, Run
 from mish_guard.report import text
 from mish_guard.results import baseline
@@ -39,7 +39,8 @@ def refresh(
     if not reason.strip():
         msg = "A baseline needs a reason: mish-guard refresh --reason 'why the figures changed'."
         raise UsageError(msg)
-    runs = [measure(order, out) for _ in range(repeats)]
+    with files.locked(out, "results"):
+        runs = [measure(order, out) for _ in range(repeats)]
     run = runs[-1]
     old = _stored(run, baselines)
     judgement = verdict.judge(run, old, defects.load_defects())

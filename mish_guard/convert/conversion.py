@@ -7,8 +7,12 @@ becomes a ConversionError with one line of reason, so that a failed conversion i
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
+import inspect
 import io
 import logging
+import platform
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from mish_guard.convert.recipes import Recipe
 from mish_guard.errors import ConversionError, UsageError
-from mish_guard.models import lowerings
+from mish_guard.models import lowerings, networks
 from mish_guard.records import Backend, Frontend
 
 _FIRST_LINES = 300
@@ -33,13 +38,9 @@ def convert(
     `example` holds numpy arrays of the input shapes. ML programs target macOS 14 and take and return half precision,
     where the frontend allows it. Raises ConversionError with coremltools' reason.
     """
-    tensors = tuple(torch.zeros(array.shape) for array in example)
+    path = stem.with_name(stem.name + (".mlmodel" if backend is Backend.NEURALNETWORK else ".mlpackage"))
     try:
-        with quiet(), lowerings.registered(lowering):
-            exported = _export(module, tensors, frontend)
-            model = _to_core_ml(exported, tensors, frontend, backend)
-            path = stem.with_name(stem.name + (".mlmodel" if backend is Backend.NEURALNETWORK else ".mlpackage"))
-            model.save(str(path))
+        _save(module, example, lowering, frontend, backend, path)
     except UsageError:
         raise
     except Exception as error:
@@ -47,6 +48,54 @@ def convert(
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:_FIRST_LINES]
         raise ConversionError(reason) from error
     return path
+
+
+def convert_recipe(recipe: Recipe, path: Path) -> None:
+    """Convert what a recipe says and save it as `path`; raises whatever coremltools raises."""
+    case = networks.case(recipe.case)
+    case = case if recipe.rung is None else case.on(recipe.rung)
+    _save(case.build(), case.feeds()[0], recipe.lowering, recipe.frontend, recipe.backend, path)
+
+
+def describe() -> dict[str, Any]:
+    """Who would convert: versions, where coremltools lies, its converter of mish, and the targets that it knows.
+
+    Raises whatever the import of coremltools raises.
+    """
+    with quiet():
+        import coremltools
+
+        converter = lowerings.registered_converter()
+    return {
+        "coremltools": str(coremltools.__version__),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "path": str(Path(coremltools.__file__).parent),
+        "converter": None if converter is None else _digest(converter),
+        "targets": [target.name for target in coremltools.target],
+    }
+
+
+def _digest(converter: Any) -> str:
+    """The sha256 of a converter's text; of its code where it has no text, as a function made by others may not."""
+    while isinstance(converter, functools.partial):
+        converter = converter.func
+    try:
+        text = inspect.getsource(converter)
+    except (OSError, TypeError):
+        code = getattr(converter, "__code__", None)
+        text = repr(type(converter)) if code is None else f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _save(
+    module: nn.Module, example: Sequence[Any], lowering: str, frontend: Frontend, backend: Backend, path: Path
+) -> None:
+    tensors = tuple(torch.zeros(array.shape) for array in example)
+    with quiet(), lowerings.registered(lowering):
+        exported = _export(module, tensors, frontend)
+        _to_core_ml(exported, tensors, frontend, backend).save(str(path))
 
 
 def _export(module: nn.Module, tensors: tuple[torch.Tensor, ...], frontend: Frontend) -> Any:

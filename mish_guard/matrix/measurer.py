@@ -1,4 +1,4 @@
-"""The bench: converts each model once, runs it at every place, and measures. It judges nothing."""
+"""The measurer: has each model converted once, runs it at every place, and measures. It judges nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mish_guard.convert.recipes import Recipe
+from mish_guard.convert.witnesses import Witnesses
 from mish_guard.engines.base import Engine, Execution
 from mish_guard.errors import ConversionError, GuardError
 from mish_guard.judge import defects
-from mish_guard.matrix.conversions import Conversions, Recipe
 from mish_guard.matrix.plan import Cell
 from mish_guard.matrix.shape_search import Ladder
 from mish_guard.models import controls, lowerings, networks
@@ -18,8 +19,8 @@ from mish_guard.numerics import ceiling
 from mish_guard.records import CellKey, Culprit, Failure, Measurement, Role
 
 
-class Bench:
-    """Measures cells with one engine and one candidate lowering; keeps packages in `folder`.
+class Measurer:
+    """Measures cells with one engine and the packages of one candidate's witnesses.
 
     `cells` are those to be measured, so that their models can be converted ahead; `judges` those that decide on which
     rung a routing ladder is left (none given: the same), `first_rungs` the rung by ladder that is offered first.
@@ -29,7 +30,7 @@ class Bench:
         self,
         engine: Engine,
         lowering: str,
-        folder: Path,
+        witnesses: Witnesses,
         controls_folder: Path,
         cells: Sequence[Cell] = (),
         *,
@@ -39,8 +40,8 @@ class Bench:
         self._engine = engine
         self._lowering = lowering
         self._controls = controls_folder
-        recipes = [self._recipe(cell.key) for cell in cells if not cell.key.role.is_control]
-        self._conversions = Conversions(recipes, folder)
+        self._witnesses = witnesses
+        witnesses.plan([self._recipe(cell.key) for cell in cells if not cell.key.role.is_control])
         self._climbed: dict[tuple[CellKey, Rung], Execution | GuardError] = {}
         self.ladder = Ladder(engine, judges or cells, self._climb, first_rungs or {})
 
@@ -73,14 +74,10 @@ class Bench:
         """The saved model of a cell, converted on first use; raises ConversionError, or MachineError for a control."""
         return self._package(key, self.ladder.rung(key))
 
-    def close(self) -> None:
-        """Stop what still converts ahead."""
-        self._conversions.close()
-
     def _package(self, key: CellKey, rung: Rung | None) -> Path:
         if key.role.is_control:
             return controls.stored_package(key.role, _on(networks.case(key.case), rung).model, self._controls)
-        return self._conversions.package(self._recipe(key, rung))
+        return self._witnesses.package(self._recipe(key, rung))
 
     def _execute(self, key: CellKey, package: Path, rung: Rung | None = None) -> Execution:
         return self._engine.run(package, _on(networks.case(key.case), rung).feeds(), key.where)

@@ -7,25 +7,23 @@ for the tests of this package: `pytest --pyargs mish_guard.matrix`.
 
 from __future__ import annotations
 
-import tempfile
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mish_guard import files
 from mish_guard.errors import ExitCode, GuardError
-from mish_guard.models import lowerings
+from mish_guard.matrix.order import Order
 from mish_guard.records import CellKey, Measurement, Role
 from mish_guard.results import run_file
 
 if TYPE_CHECKING:  # torch and coremltools load with these, and every pytest session of an environment loads this file
-    from mish_guard.matrix.measurer import Bench
+    from mish_guard.matrix.measurer import Measurer
     from mish_guard.matrix.plan import Cell
     from mish_guard.matrix.session import Session
 
-CONTROLS = files.DATA / "controls"
 RESULTS = "results.json"
 
 _session_key: pytest.StashKey[Session] = pytest.StashKey()
@@ -34,16 +32,42 @@ _session_key: pytest.StashKey[Session] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the matrix; `mish-guard run` sets them from its own."""
     group = parser.getgroup("mish-guard")
-    group.addoption("--mish-engine", default="emulator", help="auto, emulator or coreml")
+    default = Order()
+    for name, value, words in (
+        ("engine", default.engine, "auto, emulator or coreml"),
+        ("lowering", default.lowering, "as-is, or a lowering to convert mish through"),
+        ("matrix", None, "matrix file (default: the one in the package)"),
+        ("controls", default.controls, "folder of the stored control packages"),
+        ("candidate", None, "Python, or folder that holds a coremltools (default: the one of this environment)"),
+        ("against", None, "another one, that the candidate must not be worse than"),
+        ("results", RESULTS, "results file to write"),
+        ("rungs", None, "file that remembers which shapes the Neural Engine took (default: beside the results)"),
+    ):
+        kind = None if isinstance(value, str) and value != RESULTS else Path
+        group.addoption(f"--mish-{name}", type=kind or str, default=value, help=words)
+    group.addoption("--mish-jobs", type=int, default=default.jobs, help="witnesses that convert at the same time")
+    group.addoption("--mish-conversion-seconds", type=float, default=default.seconds, help="limit of one conversion")
+    group.addoption("--mish-key", type=int, help=argparse.SUPPRESS)
     group.addoption(
-        "--mish-profile",
+        "--mish-place",
         action="append",
         help="emulator profile or compute unit; repeat for several (default: all that can be used)",
     )
-    group.addoption("--mish-lowering", default=lowerings.AS_IS, help="as-is, or a lowering to convert mish through")
-    group.addoption("--mish-matrix", help="matrix file (default: the one in the package)")
-    group.addoption("--mish-controls", default=str(CONTROLS), help="folder of the stored control packages")
-    group.addoption("--mish-results", default=RESULTS, help="results file to write")
+
+
+def order_of(option: Any) -> Order:
+    """What pytest's options ask for."""
+    return Order(
+        engine=option.mish_engine,
+        places=tuple(option.mish_place or ()),
+        lowering=option.mish_lowering,
+        matrix=option.mish_matrix,
+        controls=option.mish_controls,
+        candidate=option.mish_candidate,
+        against=option.mish_against,
+        jobs=option.mish_jobs,
+        seconds=option.mish_conversion_seconds,
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.json_report_file = ""
     config.option.json_report_omit = ["collectors", "keywords", "log", "streams", "traceback", "warnings"]
     try:
-        config.stash[_session_key] = Session(config)
+        config.stash[_session_key] = Session(order_of(config.option), config.option)
     except GuardError as error:
         if error.exit_code is ExitCode.USAGE:
             raise pytest.UsageError(str(error)) from error
@@ -89,20 +113,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mish_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """The bench that all cells share; its packages go when the session ends."""
-    with tempfile.TemporaryDirectory(prefix="mish-guard-", ignore_cleanup_errors=True) as folder:
-        bench = request.config.stash[_session_key].bench(Path(folder))
-        yield bench
-        bench.close()
+def mish_measurer(request: pytest.FixtureRequest) -> Iterator[Measurer]:
+    """The measurer that all cells share."""
+    with request.config.stash[_session_key].measuring() as measurer:
+        yield measurer
 
 
 @pytest.fixture
 def measurement(
-    cell: Cell, mish_bench: Bench, request: pytest.FixtureRequest, json_metadata: dict[str, Any]
+    cell: Cell, mish_measurer: Measurer, request: pytest.FixtureRequest, json_metadata: dict[str, Any]
 ) -> Measurement:
     """The measurement of the test's cell, recorded before anything is asserted of it."""
-    measured = mish_bench.measure(cell)
+    measured = mish_measurer.measure(cell)
     request.config.stash[_session_key].measurements[str(cell.key)] = measured
     json_metadata["measurement"] = run_file.measurement_to_json(measured)
     return measured
@@ -125,7 +147,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if not complete or state is None or plugin is None or not plugin.report or session.config.option.collectonly:
         return
-    run_file.write_run(state.results_path, {**plugin.report, "mish_guard": run_file.run_section(state.run())})
+    state.write({**plugin.report, "mish_guard": run_file.run_section(state.run())})
     complaint = state.remember()
     if complaint is not None:
         session.config.get_terminal_writer().line(complaint)

@@ -1,90 +1,146 @@
-"""One matrix run: who is judged, with which engine, which cells, and what has been measured so far."""
+"""One session of the court: who is judged, with which engine, which cells, and what has been measured so far."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gc
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from mish_guard.candidate import identify
+from mish_guard import files, processes
+from mish_guard.candidate import identify, locate
+from mish_guard.convert.witnesses import Witnesses
 from mish_guard.engines import registry
-from mish_guard.errors import MachineError
-from mish_guard.matrix import plan, remembered
-from mish_guard.matrix.measurer import Bench
+from mish_guard.errors import ConversionError, MachineError
+from mish_guard.matrix import plan, remembered, run
+from mish_guard.matrix.measurer import Measurer
+from mish_guard.matrix.order import Order
 from mish_guard.matrix.plan import Place
 from mish_guard.models import controls, lowerings
-from mish_guard.records import Measurement, Run
+from mish_guard.records import Candidate, Measurement, Run
+from mish_guard.results import run_file
 
 
 class Session:
-    """What one matrix run needs and what it has measured."""
+    """What one matrix run needs and what it has measured.
 
-    def __init__(self, config: pytest.Config) -> None:
-        option = config.option
-        lowering = option.mish_lowering
-        if lowering != lowerings.AS_IS:
-            lowerings.get(lowering)
-        self.matrix_path = Path(option.mish_matrix or plan.DEFAULT)
-        self.results_path = Path(option.mish_results)
-        self.engine = registry.create(option.mish_engine, option.mish_profile or ())
-        places = [
-            Place(name=name, is_neural_engine=self.engine.is_neural_engine(name)) for name in self.engine.places()
+    Raises UsageError for an order that makes no sense, MachineError for an engine or a candidate that is not there.
+    """
+
+    def __init__(self, order: Order, option: Any) -> None:
+        if order.lowering != lowerings.AS_IS:
+            lowerings.get(order.lowering)
+        self._order = order
+        self._results: Path = option.mish_results
+        self._rungs: Path = option.mish_rungs or self._results.with_name(remembered.NAME)
+        self._key = None if option.mish_key is None else run.read_key(option.mish_key)
+        self._matrix = order.matrix or plan.DEFAULT
+        self._engine = registry.create(order.engine, order.places)
+        self.places = [
+            Place(name=name, is_neural_engine=self._engine.is_neural_engine(name)) for name in self._engine.places()
         ]
-        self.places = places
-        self.cells = plan.load(self.matrix_path, places)
-        self.candidate = identify.identify(lowering)
-        # coremltools collects garbage in every conversion and would walk everything that torch and it loaded.
+        self.cells = plan.load(self._matrix, self.places)
+        self._who = locate.interpreter(order.candidate)
+        self.candidate = identify.identify(self._who, None, order.lowering)
+        # The collector would walk everything that torch loaded, over and over.
         gc.freeze()
-        self.controls = Path(option.mish_controls)
-        self.controls_error = _controls_error(self.controls)
+        self._code = _code_digest()
+        self._controls_error = _controls_error(order.controls)
         self.measurements: dict[str, Measurement] = {}
-        self._bench: Bench | None = None
+        self._measurer: Measurer | None = None
+        self._conversions = 0
         self._notes: list[str] = []
 
-    def bench(self, folder: Path) -> Bench:
-        """The bench of this run, which keeps its packages in `folder`."""
-        first, note = remembered.load(self._rungs_path, self._machine_key())
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[Measurer]:
+        """The measurer of this run, with witnesses that live as long."""
+        first, note = remembered.load(self._rungs, self._machine_key())
         self._notes += [note] if note else []
-        lowering = self.candidate.lowering
-        self._bench = Bench(self.engine, lowering, folder, self.controls, self.cells, first_rungs=first)
-        return self._bench
+        with tempfile.TemporaryDirectory(prefix="mish-guard-", ignore_cleanup_errors=True) as folder:
+            witnesses = Witnesses(
+                self._who,
+                Path(folder),
+                mark=processes.new_mark(),
+                jobs=self._order.jobs,
+                seconds=self._order.seconds,
+            )
+            try:
+                self._measurer = Measurer(
+                    self._engine,
+                    self._order.lowering,
+                    witnesses,
+                    self._order.controls,
+                    self.cells,
+                    first_rungs=first,
+                )
+                yield self._measurer
+                self.candidate = self._identified(witnesses)
+                self._conversions = witnesses.conversions
+            finally:
+                witnesses.close()
 
     def remember(self) -> str | None:
         """Keep the rungs that worked for the next run on this machine; why they could not be kept, if so."""
-        worked = {} if self._bench is None else self._bench.ladder.worked()
-        return remembered.store(self._rungs_path, self._machine_key(), worked)
+        worked = {} if self._measurer is None else self._measurer.ladder.worked()
+        return remembered.store(self._rungs, self._machine_key(), worked)
+
+    def write(self, report: Mapping[str, Any]) -> None:
+        """Write the results, sealed where the parent of this court gave it a key."""
+        run_file.write_run(self._results, report)
+        if self._key is not None:
+            seal = run.seal(self._key, self._results.read_bytes())
+            files.write_atomically(self._results.with_suffix(run.SEAL), seal)
 
     def run(self) -> Run:
         """Everything but the tests of the results file."""
         return Run(
             candidate=self.candidate,
-            engine=self.engine.name,
-            device=self.engine.device(),
+            engine=self._engine.name,
+            device=self._engine.device(),
             neural_engines=tuple(place.name for place in self.places if place.is_neural_engine),
-            matrix_sha256=plan.digest(self.matrix_path),
+            matrix_sha256=plan.digest(self._matrix),
             expected=tuple(str(cell.key) for cell in self.cells),
             measurements=self.measurements,
             created=dt.datetime.now(dt.timezone.utc).replace(microsecond=0).isoformat(),
-            controls_error=self.controls_error,
-            engines=self.engine.engines(),
-            attempts=() if self._bench is None else tuple(self._bench.ladder.attempts),
+            controls_error=self._controls_error,
+            engines=self._engine.engines(),
+            attempts=() if self._measurer is None else tuple(self._measurer.ladder.attempts),
             notes=tuple(self._notes),
+            broken=self._broken(),
+            conversions=self._conversions,
         )
 
-    @property
-    def _rungs_path(self) -> Path:
-        return self.results_path.with_name(remembered.NAME)
+    def _identified(self, witnesses: Witnesses) -> Candidate:
+        """The candidate with what its witnesses say of themselves; as it was where they cannot import it."""
+        try:
+            return identify.identify(self._who, witnesses.hello, self._order.lowering)
+        except ConversionError:
+            return self.candidate
+        except MachineError as error:
+            self._notes.append(str(error))
+            return self.candidate
+
+    def _broken(self) -> str | None:
+        """Why this run proves nothing: something that it rests on changed while it ran."""
+        if _controls_error(self._order.controls) != self._controls_error:
+            return "the stored controls changed while the run was going on"
+        if _code_digest() != self._code:
+            return "the gate's own files changed while the run was going on"
+        if not identify.still(self.candidate, self._who):
+            return "the files of the candidate changed while the run was going on"
+        return None
 
     def _machine_key(self) -> str | None:
         """The key of the machine whose Neural Engine this run uses; None where it uses none."""
-        names = {**dict.fromkeys(self.engine.places(), self.engine.name), **self.engine.engines()}
-        real = [name for name in names if self.engine.is_neural_engine(name) and self.engine.is_hardware(name)]
+        names = {**dict.fromkeys(self._engine.places(), self._engine.name), **self._engine.engines()}
+        real = [name for name in names if self._engine.is_neural_engine(name) and self._engine.is_hardware(name)]
         if not real:
             return None
-        device = self.engine.device()
-        return remembered.machine_key(device[names[real[0]]] if self.engine.engines() else device)
+        device = self._engine.device()
+        return remembered.machine_key(device[names[real[0]]] if self._engine.engines() else device)
 
 
 def _controls_error(folder: Path) -> str | None:
@@ -93,3 +149,9 @@ def _controls_error(folder: Path) -> str | None:
     except MachineError as error:
         return str(error)
     return None
+
+
+def _code_digest() -> str:
+    """The sha256 over the gate's own Python, by path and content."""
+    root = files.DATA.parent
+    return files.sha256("".join(f"{path}\0{path.read_text()}" for path in sorted(root.rglob("*.py"))))

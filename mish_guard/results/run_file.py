@@ -97,12 +97,16 @@ def read_run(path: Path) -> Run:
         engines=section["engines"],
         attempts=tuple(_attempt_from_json(each) for each in section["attempts"]),
         notes=tuple(section["notes"]),
+        broken=section["broken"],
+        conversions=section["conversions"],
     )
 
 
 def run_section(run: Run) -> dict[str, Any]:
     """What a results file says of a run besides its measurements."""
     return {
+        "broken": run.broken,
+        "conversions": run.conversions,
         "attempts": [dataclasses.asdict(each) for each in run.attempts],
         "candidate": dataclasses.asdict(run.candidate),
         "controls_error": run.controls_error,

@@ -1,0 +1,113 @@
+"""Which coremltools is meant by a path, and which files it consists of: found without importing any of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mish_guard import files, processes
+from mish_guard.convert.witnesses import Interpreter
+from mish_guard.errors import MachineError, UnreadableFileError, UsageError
+
+# What `ci/build_coremltools.py` leaves in an environment that it made, beside the folder of the tree.
+RECORD = "mish-guard-build.json"
+
+_VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+_FIND = "import importlib.util as u; s = u.find_spec('coremltools'); print(s.origin if s else '')"
+_SECONDS = 60.0
+
+
+def interpreter(path: Path | None) -> Interpreter:
+    """Who converts for `--candidate PATH`: a Python, or a folder that holds `coremltools`; None: the running Python.
+
+    Raises UsageError for anything else.
+    """
+    if path is None:
+        return Interpreter(python=Path(sys.executable), folder=None)
+    if (path / "coremltools" / "__init__.py").is_file():
+        return Interpreter(python=Path(sys.executable), folder=path.resolve())
+    if path.is_file() and os.access(path, os.X_OK):
+        # Not resolved: the Python of a virtual environment is a link whose place says which environment.
+        return Interpreter(python=path.absolute(), folder=None)
+    if (path / "bin" / "python").exists():
+        return Interpreter(python=path.absolute() / "bin" / "python", folder=None)
+    msg = (
+        f"'{path}' is no candidate. Name a Python that has coremltools, or a folder that holds the package "
+        "'coremltools' with its libraries."
+    )
+    raise UsageError(msg)
+
+
+def tree(who: Interpreter) -> Path:
+    """The folder of the coremltools that `who` imports; raises MachineError where there is none."""
+    if who.folder is not None:
+        return who.folder / "coremltools"
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            done = subprocess.run(  # noqa: S603 - the Python that the user names, no shell
+                [str(who.python), "-I", "-c", _FIND],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+                cwd=scratch,
+                env=processes.neutral_environment(Path(scratch), "locate"),
+                timeout=_SECONDS,
+                check=False,
+            )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        msg = f"'{who.python}' does not run as a Python: {error}."
+        raise MachineError(msg) from error
+    lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    found = Path(lines[-1]) if lines else Path()
+    if done.returncode or found.name != "__init__.py" or not found.is_file():
+        msg = f"'{who.python}' has no coremltools. Install one there, or name another candidate."
+        raise MachineError(msg)
+    return found.parent
+
+
+def digest(folder: Path) -> str:
+    """The sha256 over every file of an installed coremltools by name and content; compiled Python does not count."""
+    total = hashlib.sha256()
+    for name, path in sorted(_files(folder)):
+        total.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def version(folder: Path) -> str:
+    """What the tree's version.py says of itself, read and not imported; 'unknown' where it says nothing."""
+    try:
+        found = _VERSION.search((folder / "version.py").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return "unknown"
+    return "unknown" if found is None else found[1]
+
+
+def build_record(who: Interpreter, tree_sha256: str) -> dict[str, str]:
+    """What the build left about the environment of `who`; empty for one that was not built here.
+
+    Raises UnreadableFileError where the tree is not any more what was built and proved.
+    """
+    path = who.python.parent.parent / RECORD
+    if who.folder is not None or not path.exists():
+        return {}
+    record: dict[str, str] = files.read_json(path)
+    if record.get("tree_sha256") != tree_sha256:
+        msg = (
+            f"The coremltools in '{path.parent}' is not the one that was built and proved there: its files changed. "
+            "Remove that folder and build it again."
+        )
+        raise UnreadableFileError(msg)
+    return record
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    return [
+        (path.relative_to(folder).as_posix(), path)
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]

@@ -1,0 +1,195 @@
+"""The witness: a process under the Python of the tree under test that turns recipes into packages, and nothing else.
+
+Started as a script, with one line of JSON on stdin. It imports torch and coremltools once and forks a converter for
+each slot, so that a conversion that ends its process costs one recipe. Nothing it says is believed: the court reads the
+packages, and words only to tell why there is none.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# How long before its end a conversion that hangs writes down where it is.
+_LAST_WORDS_SECONDS = 1.0
+_MOST_BYTES_IN_A_FILE = 4 << 30
+_REASON_LENGTH = 300
+
+# What a machine says that has no room, or no memory: no fault of a tree.
+_MACHINE_ERRNOS = frozenset({"EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EROFS"})
+
+
+class _OnlyCoremltools(importlib.abc.MetaPathFinder):
+    """Finds the package coremltools in one folder and nothing else there: what lies beside it is not imported."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        del path, target
+        if fullname != "coremltools":
+            return None
+        return importlib.machinery.PathFinder.find_spec(fullname, [self._folder])
+
+
+def main() -> None:
+    """Read the order, import, say hello, and convert until the court has no more recipes."""
+    order = json.loads(sys.stdin.readline())
+    sys.argv = [""]
+    os.chdir(order["folder"])
+    _limit_files()
+    _load_ourselves(Path(order["package"]))
+    if order["tree"] is not None:
+        sys.meta_path.insert(0, _OnlyCoremltools(order["tree"]))
+    hello = _hello(order["tree"])
+    _write(order["hello"], hello)
+    if "fault" in hello:
+        return
+    if len(order["slots"]) == 1 and not order["fork"]:
+        _convert_all(order["slots"][0], order["folder"], order["seconds"])
+    else:
+        _keep_converters(order)
+
+
+def _limit_files() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    most = _MOST_BYTES_IN_A_FILE if hard == resource.RLIM_INFINITY else min(hard, _MOST_BYTES_IN_A_FILE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+
+
+def _load_ourselves(folder: Path) -> None:
+    """Import mish_guard from the folder of the court, whatever the tree calls by that name."""
+    spec = importlib.util.spec_from_file_location(
+        "mish_guard", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        msg = f"{folder} is no package"
+        raise ImportError(msg)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mish_guard"] = module
+    spec.loader.exec_module(module)
+
+
+def _hello(tree: str | None) -> dict[str, Any]:
+    """Who converts; or `fault` and `error`: why nobody can, and whether the tree or its environment is to blame."""
+    try:
+        import torch
+
+        torch.set_num_threads(1)
+        from mish_guard.convert import conversion
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the environment cannot convert
+        return {"fault": "environment", "error": _reason(error)}
+    try:
+        return conversion.describe()
+    except BaseException as error:  # noqa: BLE001 - a tree raises what it likes, SystemExit too
+        return {"fault": "tree" if _is_the_trees(error, tree) else "environment", "error": _reason(error)}
+
+
+def _is_the_trees(error: BaseException, tree: str | None) -> bool:
+    """Whether the last word was the tree's own: a name that it does not have, a line that is no Python."""
+    if isinstance(error, ModuleNotFoundError):
+        return (error.name or "").startswith("coremltools.")
+    frames = traceback.extract_tb(error.__traceback__)
+    last = error.filename if isinstance(error, SyntaxError) else (frames[-1].filename if frames else None)
+    return last is not None and "coremltools" in Path(last).parts and (tree is None or last.startswith(tree))
+
+
+def _keep_converters(order: Mapping[str, Any]) -> None:
+    """One forked converter for each slot; one that ends is named to the court and replaced."""
+    converters = {_fork(slot, order): slot for slot in order["slots"]}
+    while converters:
+        pid, status = os.wait()
+        if pid in converters:
+            slot = converters.pop(pid)
+            _write(slot["out"], {"died": os.waitstatus_to_exitcode(status), "last": _last_words(slot)})
+            converters[_fork(slot, order)] = slot
+
+
+def _fork(slot: Mapping[str, Any], order: Mapping[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    with Path(slot["log"]).open("wb") as log:
+        os.dup2(log.fileno(), 2)
+    _convert_all(slot, order["folder"], order["seconds"])
+    # The court has closed its end or is gone: the whole family ends with it.
+    os.kill(os.getppid(), signal.SIGKILL)
+    os._exit(0)
+
+
+def _last_words(slot: Mapping[str, Any]) -> str:
+    with Path(slot["log"]).open("rb") as log:
+        return log.read(20_000).decode("utf-8", "replace")
+
+
+def _convert_all(slot: Mapping[str, Any], folder: str, seconds: float) -> None:
+    """Convert the recipes that come on the slot's pipe, one at a time, and say of each what became of it."""
+    with os.fdopen(slot["in"], "r", encoding="utf-8") as recipes:
+        for line in recipes:
+            request = json.loads(line)
+            _set_alarm(seconds)
+            answer = _convert(request["recipe"], Path(folder) / request["name"])
+            _set_alarm(0)
+            _write(slot["out"], {**answer, "number": request["number"]})
+
+
+def _set_alarm(seconds: float) -> None:
+    """End this process after so many seconds, last words first; 0: not any more."""
+    faulthandler.cancel_dump_traceback_later()
+    if seconds:
+        faulthandler.dump_traceback_later(max(seconds - _LAST_WORDS_SECONDS, seconds / 2), exit=False, file=2)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _convert(recipe: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    from mish_guard.convert import conversion, recipes
+
+    try:
+        conversion.convert_recipe(recipes.from_json(recipe), path)
+    except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a tree are failures like others
+        return {"error": _reason(error), "machine": _is_the_machines(error)}
+    return {}
+
+
+def _is_the_machines(error: BaseException) -> bool:
+    import errno
+
+    number = getattr(error, "errno", None) if isinstance(error, OSError) else None
+    return isinstance(error, MemoryError) or (number is not None and errno.errorcode.get(number) in _MACHINE_ERRNOS)
+
+
+def _reason(error: BaseException) -> str:
+    """One line: what was raised, and the file and line of the tree where."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:_REASON_LENGTH]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if "coremltools" in Path(frame.filename).parts
+    ]
+    if not frames or isinstance(error, SyntaxError):
+        return text
+    named = next((frame for frame in reversed(frames) if frame.name == "mish"), frames[-1])
+    parts = Path(named.filename).parts
+    return f"{text} ({'/'.join(parts[parts.index('coremltools') :])}:{named.lineno})"
+
+
+def _write(descriptor: int, message: Mapping[str, Any]) -> None:
+    os.write(descriptor, (json.dumps(message) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
