@@ -21,6 +21,7 @@ import click
 from mish_guard.candidate import pin, pipeline, source
 from mish_guard.candidate.native import Mode
 from mish_guard.errors import ExitCode, GuardError
+from mish_guard.models import lowerings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +30,11 @@ ROOT = Path(__file__).resolve().parent.parent
 @click.argument(
     "spelled", metavar="[git:URL@REF | dir:PATH | sdist:VERSION]", required=False, envvar="MISH_GUARD_COREMLTOOLS"
 )
-@click.option("--lowering", envvar="MISH_GUARD_LOWERING", help="Lowering to patch in, or as-is. [that of the pin]")
+@click.option(
+    "--lowering",
+    envvar="MISH_GUARD_LOWERING",
+    help="Lowering to patch in. [that of the pin; as-is for a tree that is named]",
+)
 @click.option(
     "--native",
     type=click.Choice([mode.value for mode in Mode]),
@@ -68,7 +73,9 @@ def main(
             pinned = dataclasses.replace(pinned, native=Mode(native))
         # An empty word is a mistake, such as a variable that nobody set, and must not stand for the pin.
         spec = pinned.source if spelled is None else source.parse(spelled)
-        chosen = pinned.lowering if lowering is None else lowering
+        # A tree that somebody names is judged as it is; only the pin says what is patched into the pinned one.
+        unasked = pinned.lowering if spelled is None else lowerings.AS_IS
+        chosen = unasked if lowering is None else lowering
         if print_cache_key:
             click.echo(pipeline.native_key(spec, out))
         elif print_diff:

@@ -25,14 +25,15 @@ def main(options: Sequence[str]) -> int:
     built = subprocess.run([str(ROOT / "ci" / "candidate")], stdout=subprocess.PIPE, text=True, check=False)
     if built.returncode:
         return built.returncode
-    guard = [built.stdout.strip(), "-m", "mish_guard"]
+    environment = subprocess.run([str(ROOT / "ci" / "environment")], stdout=subprocess.PIPE, text=True, check=True)
+    guard = [f"{environment.stdout.strip()}/bin/python", "-I", "-m", "mish_guard"]
     folder = Path(os.environ.get("MISH_GUARD_OUT") or "mish-guard-out").resolve()
     changes = folder / "changes.md"
     changes.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         before = Path(scratch) / "before"
         shutil.copytree(BASELINES, before)
-        refreshed = subprocess.run([*guard, "refresh", "--lowering", "as-is", *options], check=False)
+        refreshed = subprocess.run([*guard, "refresh", "--candidate", built.stdout.strip(), *options], check=False)
         if refreshed.returncode:
             return refreshed.returncode
         shown = [*guard, "diff-baselines", "--format", "markdown", str(before), str(BASELINES)]

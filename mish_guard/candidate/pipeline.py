@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,17 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mish_guard import files
-from mish_guard.candidate import native, patch, proof, source, venv, wheel
+from mish_guard.candidate import locate, native, patch, proof, source, venv, wheel
 from mish_guard.candidate.native import Host, Mode
-from mish_guard.candidate.source import Spec, Tree
+from mish_guard.candidate.source import Spec
+from mish_guard.convert.witnesses import Interpreter
+from mish_guard.errors import GuardError
 from mish_guard.models import lowerings
 
 Say = Callable[[str], None]
 
+_SCRATCH = ".build-"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What was built, written beside the wheel and into the package; `diff` is the patch of the converter."""
+    """What was built, written beside the wheel and into its environment; `diff` is the patch of the converter."""
 
     source: str
     version: str
@@ -41,7 +46,7 @@ def build(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> tuple[P
     """
     out.mkdir(parents=True, exist_ok=True)
     spec = source.resolve(spec)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as scratch:
+    with tempfile.TemporaryDirectory(dir=out, prefix=_SCRATCH) as scratch:
         say(f"fetching {spec}")
         tree = source.fetch(spec, Path(scratch) / "tree", out / "downloads")
         made = patch.apply(tree.folder, lowering)
@@ -59,7 +64,6 @@ def build(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> tuple[P
             native_reason=reason,
             diff=made.diff,
         )
-        _leave_record(tree, record)
         packed = wheel.pack(tree, version, out / "wheels")
     packed_sha = hashlib.sha256(packed.read_bytes()).hexdigest()
     document = {**dataclasses.asdict(record), "wheel": packed.name, "wheel_sha256": packed_sha}
@@ -84,15 +88,39 @@ def install(spec: Spec, lowering: str, mode: Mode, out: Path, say: Say) -> Path:
     """The Python of an environment that holds the built and proved wheel; made once for each source and lowering."""
     spec = source.resolve(spec)  # once: a branch may move while it is built
     folder = out / "environments" / key(spec, lowering, mode)
-    ready = folder / "ready"
-    if ready.exists():
-        return venv.python_of(folder)
-    packed, _ = build(spec, lowering, mode, out, say)
+    with files.locked(out, "the build"):
+        _remove_leftovers(out)
+        if not _is_proved(folder):
+            _install(spec, lowering, mode, out, folder, say)
+    return venv.python_of(folder)
+
+
+def _install(spec: Spec, lowering: str, mode: Mode, out: Path, folder: Path, say: Say) -> None:
+    packed, record = build(spec, lowering, mode, out, say)
     python = venv.create(folder, packed)
     for check in proof.prove(python, folder, lowering):
         say(f"proved: {check.name} ({check.detail})")
-    ready.touch()
-    return python
+    tree_sha256 = locate.digest(locate.tree(Interpreter(python=python, folder=None)))
+    # Last: an environment with a record is one that was proved.
+    document = {**dataclasses.asdict(record), "tree_sha256": tree_sha256}
+    files.write_atomically(folder / locate.RECORD, files.readable_json(document))
+
+
+def _is_proved(folder: Path) -> bool:
+    """Whether an environment is there, was proved, and is still what it was then."""
+    who = Interpreter(python=venv.python_of(folder), folder=None)
+    if not (folder / locate.RECORD).exists():
+        return False
+    try:
+        return bool(locate.build_record(who, locate.digest(locate.tree(who))))
+    except GuardError:
+        return False
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Scratch folders of builds that were killed; whoever holds the lock is the only one that builds."""
+    for leftover in out.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def key(spec: Spec, lowering: str, mode: Mode) -> str:
@@ -108,9 +136,3 @@ def native_key(spec: Spec, out: Path) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         sources = source.blobs_of(spec, Path(scratch) / "tree", out / "downloads", native.SOURCES)
     return native.cache_key(sources, Host.here(), os.environ)
-
-
-def _leave_record(tree: Tree, record: Record) -> None:
-    """A module in the package, since every setup.py packs those, that says what was built."""
-    text = f'"""How this coremltools was built by mish-guard."""\n\nRECORD = {dataclasses.asdict(record)!r}\n'
-    (tree.folder / "coremltools" / "mish_guard_build.py").write_text(text, encoding="utf-8")

@@ -34,7 +34,7 @@ class Check:
 
 def prove(python: Path, environment: Path, lowering: str) -> list[Check]:
     """Every check, made by `python`; raises BuildError naming the first that fails and its fix."""
-    command = [str(python), "-P" if sys.version_info >= (3, 11) else "-s", "-m", "mish_guard.candidate.proof"]
+    command = [str(python), "-I", "-m", "mish_guard.candidate.proof"]
     with tempfile.TemporaryDirectory() as outside:
         done = subprocess.run(  # noqa: S603 - our own module, no shell
             [*command, str(environment), lowering], cwd=outside, capture_output=True, text=True, check=False
