@@ -44,23 +44,19 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / ".lock").open("a+", encoding="utf-8")
+        held = os.open(folder, os.O_RDONLY)
     except OSError as error:
         msg = f"'{folder}' cannot be written: {error.strerror or error}. Choose another folder for {what}."
         raise UsageError(msg) from error
-    with stream:
+    try:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read(100).strip()
-            sys.stderr.write(f"Waiting for {holder or 'another process'}, which holds '{folder}' for {what}.\n")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.seek(0)
-        stream.truncate()
-        stream.write(f"process {os.getpid()}\n")
-        stream.flush()
+            sys.stderr.write(f"Waiting for another process, which holds '{folder}' for {what}.\n")
+            fcntl.flock(held, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(held)
 
 
 def canonical_json(document: Any) -> str:
