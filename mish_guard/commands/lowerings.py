@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> E
             f"{figures.max_abs.value:.4g} at {figures.max_abs.at:.6g}",
             f"{figures.max_ulp.value:.4g} at {figures.max_ulp.at:.6g}",
             f"{figures.mean_abs:.3g}",
+            f"{each.single_relative:.2g}",
             "yes" if ceiling.is_within(figures) else "NO",
         )
 
@@ -51,13 +53,15 @@ def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> E
         "max_abs",
         "max_ulp",
         "mean_abs",
+        "fp32 relative",
         "within",
     )
     click.echo(table.render(headings, map(row, measured)))
     click.echo("")
     for name in chosen:
         lowering = lowerings.get(name)
-        click.echo(f"{name}: {lowering.formula}")
+        mark = " (recommended)" if lowering.recommended else ""
+        click.echo(f"{name}{mark}: {lowering.formula}")
         click.echo(f"    from {lowering.source}; {lowering.known}")
     click.echo("")
     click.echo("All 63,488 finite half-precision inputs, emulated: no hardware was measured.")
@@ -84,7 +88,9 @@ def _document(each: Any) -> dict[str, Any]:
         "formula": lowering.formula,
         "source": lowering.source,
         "known": lowering.known,
+        "recommended": lowering.recommended,
         "n_ops": each.n_ops,
+        "fp32_relative_error": each.single_relative if math.isfinite(each.single_relative) else None,
         "within_ceiling": ceiling.is_within(_figures(each)),
         "figures": measurement["figures"],
         "first_wrong_op": measurement.get("culprit"),

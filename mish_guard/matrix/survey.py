@@ -1,4 +1,8 @@
-"""Every lowering measured under every profile: the activation alone, all 65,536 inputs. Judges nothing."""
+"""Every lowering measured under every profile: the activation alone, all 65,536 inputs. Judges nothing.
+
+Half precision is measured under each profile. Single precision stays on the CPU whatever the profile, so it has one
+figure, and that relative to what is wanted: rounded to half precision all good forms look alike.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mish_guard.convert.conversion import convert
 from mish_guard.engines.emulator import EmulatorEngine, package
+from mish_guard.engines.emulator.arithmetic import Emulated
+from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.profiles import IEEE_FP16
 from mish_guard.judge import defects
 from mish_guard.models import networks
+from mish_guard.numerics import fp16, reference
 from mish_guard.records import Backend, CellKey, Culprit, Family, Frontend, Measurement
 
 # The bare activation on every input, without a convolution in front that could hide some of them.
@@ -20,11 +30,15 @@ _CASE = "rank-2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surveyed:
-    """One lowering under one profile: its measurement, and how many operations mish became."""
+    """One lowering under one profile: its measurement, and how many operations mish became.
+
+    `single_relative` is its largest relative error in single precision, infinite where an output is not finite.
+    """
 
     lowering: str
     n_ops: int
     measurement: Measurement
+    single_relative: float
 
 
 def survey(names: Sequence[str], profiles: Sequence[str]) -> Iterator[Surveyed]:
@@ -33,17 +47,35 @@ def survey(names: Sequence[str], profiles: Sequence[str]) -> Iterator[Surveyed]:
     case = networks.case(_CASE)
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            saved = convert(
-                case.build(),
-                case.feeds()[0],
-                lowering=name,
-                frontend=Frontend.TORCHSCRIPT,
-                backend=Backend.MLPROGRAM_FP16,
-                stem=Path(folder) / name,
-            )
-            n_ops = sum(node.op != "cast" for node in package.load(saved).nodes)
+            half = _convert(name, case, Backend.MLPROGRAM_FP16, Path(folder))
+            single = _single_relative(_convert(name, case, Backend.MLPROGRAM_FP32, Path(folder)), case)
+            n_ops = sum(node.op != "cast" for node in package.load(half).nodes)
             for where in profiles:
-                yield Surveyed(lowering=name, n_ops=n_ops, measurement=_measure(engine, saved, case, where))
+                measured = _measure(engine, half, case, where)
+                yield Surveyed(lowering=name, n_ops=n_ops, measurement=measured, single_relative=single)
+
+
+def _convert(name: str, case: networks.Case, backend: Backend, folder: Path) -> Path:
+    return convert(
+        case.build(),
+        case.feeds()[0],
+        lowering=name,
+        frontend=Frontend.TORCHSCRIPT,
+        backend=backend,
+        stem=folder / f"{name}-{backend.value}",
+    )
+
+
+def _single_relative(saved: Path, case: networks.Case) -> float:
+    """The largest relative error of a single-precision model where mish is a normal half-precision number."""
+    graph = package.load(saved)
+    ((x,), *_) = case.feeds()
+    got = evaluate(graph, {graph.inputs[0].name: x}, Emulated(IEEE_FP16))[graph.outputs[0]]
+    want = reference.mish(x)
+    normal = np.abs(want) >= fp16.MIN_NORMAL
+    with np.errstate(invalid="ignore"):
+        errors = np.abs(got - want)[normal] / np.abs(want)[normal]
+    return float(np.max(np.where(np.isfinite(errors), errors, np.inf)))
 
 
 def _measure(engine: EmulatorEngine, saved: Path, case: networks.Case, where: str) -> Measurement:

@@ -92,15 +92,63 @@ def naive_log(mb: MilBuilder, x: Var, name: str) -> Var:
     return mb.mul(x=x, y=mb.tanh(x=softplus), name=name)
 
 
+def ratio_capped(mb: MilBuilder, x: Var, name: str) -> Var:
+    """The textbook fraction with its exponential capped."""
+    # n + 2 = 22324 at the cap: below 2**15, and n / (n + 2) is 1 in half precision. In single precision it is
+    # 0.99991, which is what this cap costs there.
+    e = mb.exp(x=mb.minimum(x=x, y=5.0))
+    n = mb.mul(x=e, y=mb.add(x=e, y=2.0))
+    return mb.mul(x=x, y=mb.real_div(x=n, y=mb.add(x=n, y=2.0)), name=name)
+
+
+def nested(mb: MilBuilder, x: Var, name: str) -> Var:
+    """The fraction cancelled by e + 2: nothing is larger than e itself."""
+    # exp(10) = 22026 stays below 2**15, from where on sums may overflow on the Neural Engine; the fraction is then
+    # 1 - 4e-9, which is 1 in half and in single precision. For small e it is e: the negative tail stays.
+    e = mb.exp(x=mb.minimum(x=x, y=10.0))
+    rest = mb.real_div(x=2.0, y=mb.add(x=e, y=2.0))
+    return mb.mul(x=x, y=mb.real_div(x=e, y=mb.add(x=e, y=rest)), name=name)
+
+
+def nested_half(mb: MilBuilder, x: Var, name: str) -> Var:
+    """The nested fraction with exp(x / 2) taken twice, so that no factor of the negative tail is subnormal."""
+    h = mb.exp(x=mb.mul(x=mb.minimum(x=x, y=10.0), y=0.5))
+    e = mb.mul(x=h, y=h)
+    denominator = mb.add(x=e, y=mb.real_div(x=2.0, y=mb.add(x=e, y=2.0)))
+    return mb.mul(x=mb.mul(x=x, y=mb.real_div(x=h, y=denominator)), y=h, name=name)
+
+
+def sigmoid_ratio(mb: MilBuilder, x: Var, name: str) -> Var:
+    """The fraction written in the logistic function: nothing can overflow."""
+    s = mb.sigmoid(x=x)
+    p = mb.mul(x=s, y=mb.sub(x=2.0, y=s))
+    return mb.mul(x=x, y=mb.real_div(x=p, y=mb.sub(x=2.0, y=p)), name=name)
+
+
+def two_sided(mb: MilBuilder, x: Var, name: str) -> Var:
+    """The fraction in exp(min(x, 0)) and exp(min(-x, 0)), neither of which exceeds 1: needs no cap."""
+    negative = mb.minimum(x=x, y=0.0)
+    a = mb.exp(x=negative)
+    b = mb.exp(x=mb.sub(x=negative, y=x))
+    twice = mb.add(x=b, y=b)
+    n = mb.mul(x=a, y=mb.add(x=a, y=twice))
+    denominator = mb.add(x=n, y=mb.mul(x=b, y=twice))
+    return mb.mul(x=x, y=mb.real_div(x=n, y=denominator), name=name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowering:
-    """One row of the table: the builder, its formula, where it comes from and what is known of it."""
+    """One row of the table: the builder, its formula, where it comes from and what is known of it.
+
+    `recommended` marks the form to use: few operations, the negative tail kept, one cap for half and single precision.
+    """
 
     name: str
     build: Callable[[MilBuilder, Var, str], Var]
     formula: str
     source: str
     known: str
+    recommended: bool = False
 
 
 TABLE: dict[str, Lowering] = {
@@ -161,6 +209,42 @@ TABLE: dict[str, Lowering] = {
             formula="x * tanh(log(1 + exp(x)))",
             source="softplus written out",
             known="not measured on the NE; the same cliff is inferred",
+        ),
+        Lowering(
+            name="nested",
+            build=nested,
+            formula="x e / (e + 2 / (e + 2)), e = exp(min(x, 10))",
+            source="ci/search_lowerings.py",
+            known="not measured on the NE; no value exceeds 2**15 but x itself",
+            recommended=True,
+        ),
+        Lowering(
+            name="nested-half",
+            build=nested_half,
+            formula="(x h / (e + 2 / (e + 2))) h, h = exp(min(x, 10) / 2), e = h h",
+            source="nested, with the exponential halved",
+            known="not measured on the NE",
+        ),
+        Lowering(
+            name="ratio-capped",
+            build=ratio_capped,
+            formula="x n / (n + 2), n = e (e + 2), e = exp(min(x, 5))",
+            source="ci/search_lowerings.py",
+            known="not measured on the NE; its cap is for half precision only",
+        ),
+        Lowering(
+            name="sigmoid-ratio",
+            build=sigmoid_ratio,
+            formula="x p / (2 - p), p = s (2 - s), s = sigmoid(x)",
+            source="ci/search_lowerings.py",
+            known="not measured on the NE, whose sigmoid is a table with an error of 0.0034 (ANEForge)",
+        ),
+        Lowering(
+            name="two-sided",
+            build=two_sided,
+            formula="x n / (n + 2 b b), n = a (a + 2 b), a = exp(min(x, 0)), b = exp(min(-x, 0))",
+            source="the fraction, expanded by exp(min(-x, 0)) squared",
+            known="not measured on the NE",
         ),
     )
 }
