@@ -1,7 +1,7 @@
 """Search for forms of mish: every short program of +, -, * and / over exp(x) or sigmoid(x), 1 and 2.
 
 python ci/search_lowerings.py                    search, measure what was found, print it ranked
-python ci/search_lowerings.py --operations 3     shorter programs only (the default is 4, which takes a minute or two)
+python ci/search_lowerings.py --operations 3     shorter programs only (the default is 4, which takes half a minute)
 
 mish(x) = x r with r = tanh(softplus(x)), an algebraic function of exp(x), and of sigmoid(x). The search builds
 programs operation by operation and keeps those whose value is r, or 1 / r, at points in float64. Each is finished as
@@ -38,6 +38,7 @@ POINTS: Doubles = np.array([-3.1, -0.7, 0.4, 1.3, 2.9])
 CONSTANTS = (1.0, 2.0)
 # exp(5) (exp(5) + 2) and exp(10) are the largest below 2**15; None leaves the input as it is.
 CAPS = (None, 5.0, 10.0)
+_TOLERANCE = 1e-12
 
 _COMPUTE: dict[str, Callable[[Any, Any], Any]] = {
     "add": np.add,
@@ -99,18 +100,29 @@ def search(base: Doubles, target: Doubles, longest: int) -> Iterator[Program]:
 
 
 def _extend(values: list[Doubles], program: Program, target: Doubles, left: int) -> Iterator[Program]:
-    steps = list(_steps(len(values)))
-    with np.errstate(all="ignore"):
-        results = [_COMPUTE[step.op](values[step.left], values[step.right]) for step in steps]
-    for step, result in zip(steps, results, strict=True):
-        longer = (*program, step)
+    if left == 1:
+        yield from _finished(values, program, target)
+        return
+    for step in _steps(len(values)):
+        with np.errstate(all="ignore"):
+            result = _COMPUTE[step.op](values[step.left], values[step.right])
         if _is(result, target):
-            if _uses_every_step(longer):
+            if _uses_every_step((*program, step)):
+                yield (*program, step)
+        elif _is_new(result, values) and not (program and _before(step, program[-1], len(values))):
+            yield from _extend([*values, result], (*program, step), target, left - 1)
+
+
+def _finished(values: list[Doubles], program: Program, target: Doubles) -> Iterator[Program]:
+    """The program with each last operation that gives the target; all of them at once, for most are tried here."""
+    known = np.stack(values)
+    for op, compute in _COMPUTE.items():
+        with np.errstate(all="ignore"):
+            missed = np.abs(compute(known[:, None], known[None, :]) - target).max(axis=-1)
+        for left, right in np.argwhere(missed <= _TOLERANCE * np.abs(target).max()):
+            longer = (*program, Step(op, int(left), int(right)))
+            if (op not in _COMMUTE or left <= right) and _uses_every_step(longer):
                 yield longer
-        elif left > 1 and np.isfinite(result).all() and not any(_is(result, known) for known in values):
-            if program and _before(step, program[-1], len(values)):
-                continue
-            yield from _extend([*values, result], longer, target, left - 1)
 
 
 def _steps(known: int) -> Iterator[Step]:
@@ -128,7 +140,11 @@ def _before(step: Step, last: Step, known: int) -> bool:
 
 
 def _is(value: Doubles, target: Doubles) -> bool:
-    return bool(np.abs(value - target).max() <= 1e-12 * np.abs(target).max())
+    return bool(np.abs(value - target).max() <= _TOLERANCE * np.abs(target).max())
+
+
+def _is_new(value: Doubles, known: list[Doubles]) -> bool:
+    return bool(np.isfinite(value).all()) and not any(_is(value, each) for each in known)
 
 
 def _uses_every_step(program: Program) -> bool:

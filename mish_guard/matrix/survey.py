@@ -7,6 +7,7 @@ figure, and that relative to what is wanted: rounded to half precision all good 
 from __future__ import annotations
 
 import dataclasses
+import gc
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ class Surveyed:
 
 def survey(names: Sequence[str], profiles: Sequence[str]) -> Iterator[Surveyed]:
     """Convert mish through each lowering and measure it; raises ConversionError for one that does not convert."""
+    import coremltools  # noqa: F401 - what it loads has to be there before it is frozen
+
+    # coremltools collects garbage in every conversion and would walk everything that torch and it loaded.
+    gc.freeze()
     engine = EmulatorEngine(tuple(profiles))
     case = networks.case(_CASE)
     with tempfile.TemporaryDirectory() as folder:
