@@ -6,6 +6,8 @@ Heavy imports wait until a command needs them, so that `--help` and `compare` ne
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +18,8 @@ import click
 
 from mish_guard import __version__
 from mish_guard.errors import ExitCode, GuardError, UsageError
+from mish_guard.files import printable
+from mish_guard.report.formats import Format
 
 if TYPE_CHECKING:
     from mish_guard.matrix.order import Order
@@ -30,15 +34,17 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and raises nothing."""
     with _polite_signals():
-        return _run(arguments)
+        return _ended(arguments)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _ended(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(cli.main(given, prog_name="mish-guard", standalone_mode=False) or ExitCode.PASS)
+        return _run(given)
     except GuardError as error:
         return _complain(str(error), error.exit_code)
+    except OSError as error:
+        return _no_output(error, given)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -50,10 +56,45 @@ def _run(arguments: Sequence[str] | None) -> int:
         # How click ends where whoever read the report has left; its status 1 would mean a crash.
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it was, the user gets one line and a report
-        from mish_guard.commands import crash
+        return _crash(error, given)
 
-        path = crash.write(error, given, Path.cwd())
-        return _complain(f"{type(error).__name__}: {error}. This is a bug; the report is in {path}.", ExitCode.CRASH)
+
+def _run(given: list[str]) -> int:
+    if sys.stdout is None:
+        msg = "Standard output is closed: there is nobody to tell."
+        raise UsageError(msg)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character gets the rest of the line
+    code = int(cli.main(given, prog_name="mish-guard", standalone_mode=False) or ExitCode.PASS)
+    sys.stdout.flush()
+    return code
+
+
+def _no_output(error: OSError, given: Sequence[str]) -> ExitCode:
+    """Files of ours are opened in one place, which tells of them; an error without a name is standard output's."""
+    if error.filename is not None:
+        return _crash(error, given)
+    if isinstance(error, BrokenPipeError):
+        return _forget_output(ExitCode.INTERRUPTED)
+    _complain(f"Standard output cannot be written: {error.strerror or error}.", ExitCode.USAGE)
+    return _forget_output(ExitCode.USAGE)
+
+
+def _forget_output(exit_code: ExitCode) -> ExitCode:
+    """Point standard output at nothing, so that the interpreter does not stumble over it again when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+    return exit_code
+
+
+def _crash(error: Exception, given: Sequence[str]) -> ExitCode:
+    from mish_guard.commands import crash
+
+    path = crash.write(error, given, Path.cwd())
+    where = "no report could be written" if path is None else f"the report is in {path}"
+    return _complain(f"{type(error).__name__}: {error}. This is a bug; {where}.", ExitCode.CRASH)
 
 
 @contextlib.contextmanager
@@ -73,7 +114,7 @@ def _interrupt(number: int, frame: Any) -> None:
 
 
 def _complain(message: str, exit_code: ExitCode) -> ExitCode:
-    click.secho(f"mish-guard: {message}", fg="red", err=True)
+    click.secho(f"mish-guard: {printable(message)}", fg="red", err=True)
     return exit_code
 
 
@@ -117,6 +158,14 @@ _base = click.option(
 )
 _matrix = click.option("--matrix", type=_FILE, envvar="MISH_GUARD_MATRIX", help="Matrix file. [the one in the package]")
 _format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _, value: context.find_root().meta.__setitem__("verbose", value),
+    help="List every finding and every known gap.",
+)
 _measuring = _options(
     click.option(
         "--engine",
@@ -161,8 +210,6 @@ def cli(context: click.Context, color: str) -> None:
     Exit codes: 0 PASS, 1 crash, 2 usage or unreadable input, 10 FAIL, 11 cells lost or not comparable, 12 no
     baseline, 20 INCONCLUSIVE, 21 BROKEN, 130 interrupted.
     """
-    import os
-
     no_color = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     context.color = {"always": True, "never": False}.get(color, False if no_color else None)
 
@@ -178,6 +225,7 @@ def cli(context: click.Context, color: str) -> None:
     help="End with 0 instead of 20 where no Neural Engine is; the verdict stays INCONCLUSIVE.",
 )
 @_format
+@_verbose
 def gate(
     baselines: Path | None, base: Path | None, form: str, out: Path, *, allow_unarmed: bool, **measuring: Any
 ) -> int:
@@ -190,7 +238,7 @@ def gate(
         baselines=baselines or baseline.SHIPPED,
         base=base,
         out=out,
-        as_object=form == "json",
+        form=Format(form),
         allow_unarmed=allow_unarmed,
     )
 
@@ -209,14 +257,13 @@ def run(out: Path, **measuring: Any) -> int:
 @_baselines
 @_base
 @_format
+@_verbose
 def compare(results: Path, baselines: Path | None, base: Path | None, form: str) -> int:
     """Judge a results file that `run` or `gate` wrote."""
     from mish_guard.commands import gate as command
     from mish_guard.results import baseline
 
-    return command.compare(
-        results, baselines=baselines or baseline.SHIPPED, base=base, out=None, as_object=form == "json"
-    )
+    return command.compare(results, baselines=baselines or baseline.SHIPPED, base=base, out=None, form=Format(form))
 
 
 @cli.command()
@@ -227,7 +274,7 @@ def lowerings(names: Sequence[str], profiles: Sequence[str], form: str) -> int:
     """Measure every lowering (or NAMES) under every profile, all 65,536 inputs."""
     from mish_guard.commands import lowerings as command
 
-    return command.show(names, _known(profiles), as_object=form == "json")
+    return command.show(names, _known(profiles), form=Format(form))
 
 
 @cli.command()
@@ -250,7 +297,7 @@ def calibrate(profiles: Sequence[str], form: str) -> int:
     """Replay every public measurement of the Neural Engine that the emulator can express."""
     from mish_guard.commands import calibrate as command
 
-    return command.show(_known(profiles), as_object=form == "json")
+    return command.show(_known(profiles), form=Format(form))
 
 
 @cli.command()
@@ -284,7 +331,7 @@ def diff_baselines(before: Path, after: Path, form: str) -> int:
     """Show what happened to the cells of two folders of baselines, BEFORE and AFTER; judge nothing."""
     from mish_guard.commands import diff_baselines as command
 
-    return command.show(before, after, as_markdown=form == "markdown")
+    return command.show(before, after, form=Format(form))
 
 
 @cli.command()
@@ -297,7 +344,7 @@ def doctor(profiles: Sequence[str], form: str) -> int:
     """
     from mish_guard.commands import doctor as command
 
-    return command.show(profiles, as_object=form == "json")
+    return command.show(profiles, form=Format(form))
 
 
 @cli.command("rebuild-controls")

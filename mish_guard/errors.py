@@ -37,6 +37,10 @@ class UnreadableFileError(GuardError):
     """A results, baseline or matrix file that cannot be trusted: truncated, edited, too old or too new."""
 
 
+class UnwritableFileError(GuardError):
+    """A file or a folder that somebody asked for cannot be written."""
+
+
 class MissingBaselineError(GuardError):
     """There is no stored baseline to compare with."""
 

@@ -19,7 +19,7 @@ from mish_guard.github import announce, numbers, overall, words, workflow
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement
 from mish_guard.records import Attempt, Placed
-from mish_guard.report import as_json, markdown
+from mish_guard.report import as_json, facts, markdown
 from mish_guard.results import baseline, run_file
 
 SUCCEEDED = {"result": "success", "outputs": {}}
@@ -51,9 +51,9 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def left(folder: Path, judgement: Judgement, **changes: Any) -> Path:
     """What a gate run leaves, with changes to the report."""
     folder.mkdir(parents=True)
-    document = {**as_json.document(judgement), **changes}
+    document = {**as_json.document(facts.gather(judgement)), **changes}
     (folder / announce.REPORT).write_text(json.dumps(document))
-    (folder / announce.SUMMARY).write_text(markdown.summary(judgement))
+    (folder / announce.SUMMARY).write_text(markdown.summary(facts.gather(judgement)))
     return folder
 
 
@@ -164,7 +164,7 @@ def test_a_run_is_announced(step: Path, failed: Judgement, capfd: pytest.Capture
     assert announce.announce(folder) is ExitCode.PASS
     outputs = (step / "output").read_text().splitlines()
     assert outputs == ["verdict=FAIL", "exit-code=10", f"report={folder / announce.REPORT}"]
-    assert (step / "summary").read_text() == markdown.summary(failed)
+    assert (step / "summary").read_text() == markdown.summary(facts.gather(failed))
     told = capfd.readouterr().err.splitlines()
     assert told[0].startswith("::error title=mish-guard::FAIL (armed): reintroduces MISH-SOFTPLUS-CLIFF")
     assert len(told) <= workflow.MOST_ANNOTATIONS
@@ -204,8 +204,8 @@ def test_an_output_of_two_lines_is_refused(step: Path) -> None:
 
 
 def test_the_summary_says_the_verdict_first_and_folds_the_table(failed: Judgement) -> None:
-    lines = markdown.summary(failed).splitlines()
-    assert lines[0].startswith("## FAIL (armed): reintroduces MISH-SOFTPLUS-CLIFF: ")
+    lines = markdown.summary(facts.gather(failed)).splitlines()
+    assert lines[0].startswith("## FAIL (armed): `reintroduces MISH-SOFTPLUS-CLIFF: ")
     assert lines[-1] == "</details>"
     first = next(number for number, line in enumerate(lines) if line.startswith("<details>"))
     assert "| nn.Softplus" not in "\n".join(lines[:first])
@@ -214,7 +214,7 @@ def test_the_summary_says_the_verdict_first_and_folds_the_table(failed: Judgemen
 
 def test_a_summary_stays_below_githubs_limit_and_says_what_it_leaves_out(failed: Judgement) -> None:
     many = dataclasses.replace(failed, rows=failed.rows * 60, findings=failed.findings * 60)
-    text = markdown.summary(many)
+    text = markdown.summary(facts.gather(many))
     assert 500_000 < len(text.encode()) < 1024 * 1024
     assert text.count("more rows do not fit here; results.json has them all.") == 2
     assert text.endswith("</details>\n")
@@ -224,18 +224,18 @@ def test_a_plan_that_places_nothing_is_shown(passed: Judgement) -> None:
     operation = Placed(name="<b>", op="softplus", device="cpu")
     attempt = Attempt(ladder="sweep", rung="8x8x32", cell="a", activation="cpu", operations=(operation,) * 2000)
     run = dataclasses.replace(passed.run, attempts=(attempt,))
-    text = markdown.summary(dataclasses.replace(passed, run=run))
+    text = markdown.summary(facts.gather(dataclasses.replace(passed, run=run)))
     assert "no shape that was offered is placed on the Neural Engine" in text
     assert re.search(r"softplus +&lt;b&gt; +cpu\n", text)
     assert "more lines of the plan do not fit here; report.json has them all." in text
-    assert "<pre>" not in markdown.summary(passed)
+    assert "<pre>" not in markdown.summary(facts.gather(passed))
 
 
 def test_words_of_a_run_cannot_break_out_of_a_table(failed: Judgement) -> None:
     spell = "x | y </details> <script>\n# head `code`"
     bad = dataclasses.replace(failed.findings[0], message=spell)
-    text = markdown.summary(dataclasses.replace(failed, findings=(bad,)))
-    assert "x \\| y &lt;/details&gt; &lt;script&gt; # head 'code' |" in text
+    text = markdown.summary(facts.gather(dataclasses.replace(failed, findings=(bad,))))
+    assert "`x \\| y </details> <script> # head 'code'` |" in text
 
 
 def test_the_script_runs_where_nothing_is_installed(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from mish_guard.engines.emulator import profiles, replay
 from mish_guard.engines.emulator.replay import Outcome, Status
 from mish_guard.errors import ExitCode
 from mish_guard.report import table
+from mish_guard.report.formats import Format
 
 
-def show(names: Sequence[str], *, as_object: bool) -> ExitCode:
+def show(names: Sequence[str], *, form: Format) -> ExitCode:
     """Replay the evidence under each profile; a contradiction is a failure, and nothing replayed is no evidence."""
     facts = replay.load()
     outcomes = {name: replay.replay(profiles.get(name), facts) for name in names}
-    if as_object:
+    if form is Format.JSON:
         click.echo(json.dumps({name: [_document(each) for each in made] for name, made in outcomes.items()}, indent=1))
     else:
         _print(outcomes)

@@ -9,10 +9,11 @@ import click
 from mish_guard.errors import ExitCode, UsageError
 from mish_guard.judge import baseline_diff
 from mish_guard.report import markdown, text
+from mish_guard.report.formats import Format
 from mish_guard.results import baseline
 
 
-def show(before: Path, after: Path, *, as_markdown: bool) -> ExitCode:
+def show(before: Path, after: Path, *, form: Format) -> ExitCode:
     """Print what changed; raises UsageError for a folder that is not there: a typing error is no empty baseline."""
     for folder in (before, after):
         if not folder.is_dir():
@@ -20,5 +21,5 @@ def show(before: Path, after: Path, *, as_markdown: bool) -> ExitCode:
             raise UsageError(msg)
     old, new = (baseline.load_all(folder) for folder in (before, after))
     found = baseline_diff.between(baseline_diff.cells_of(old), baseline_diff.cells_of(new))
-    click.echo(markdown.changed(found).rstrip() if as_markdown else "\n".join(text.changed(found)))
+    click.echo(markdown.changed(found).rstrip() if form is Format.MARKDOWN else "\n".join(text.changed(found)))
     return ExitCode.PASS

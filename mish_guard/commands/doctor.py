@@ -12,6 +12,7 @@ from mish_guard.engines import both
 from mish_guard.engines.coreml import NEURAL_ENGINE, doctor
 from mish_guard.engines.coreml.doctor import Outcome
 from mish_guard.errors import ExitCode
+from mish_guard.report.formats import Format
 
 _READY = {
     ExitCode.PASS: "READY",
@@ -22,7 +23,7 @@ _READY = {
 _WHAT = {True: ": everything, the Neural Engine included", False: " for what was asked: no Neural Engine"}
 
 
-def show(places: Sequence[str], *, as_object: bool) -> ExitCode:
+def show(places: Sequence[str], *, form: Format) -> ExitCode:
     """Examine the machine, print one line for each check and its fix; the exit code says what is ready.
 
     Only what `places` need counts; none: all compute units. Raises UsageError for a place that there is not.
@@ -31,7 +32,7 @@ def show(places: Sequence[str], *, as_object: bool) -> ExitCode:
     checks = doctor.examine()
     wanted = not places or NEURAL_ENGINE in places
     code = doctor.exit_code(checks, neural_engine=wanted)
-    if as_object:
+    if form is Format.JSON:
         document = {"exit_code": int(code), "checks": [dataclasses.asdict(check) for check in checks]}
         click.echo(json.dumps(document, indent=1, allow_nan=False))
         return code

@@ -24,8 +24,7 @@ from mish_guard.matrix.plan import Place
 from mish_guard.models import lowerings
 from mish_guard.numerics import ceiling, fp16
 from mish_guard.records import CellKey, Figures, Measurement
-from mish_guard.report import table
-from mish_guard.report.findings import interval_text
+from mish_guard.report import table, words
 from mish_guard.results import run_file
 
 _WORST_BINADES = 5
@@ -90,7 +89,7 @@ def _lines(measured: Measurement) -> Iterator[str]:
 def _figures(figures: Figures) -> Iterator[str]:
     yield f"covered      {figures.n_covered} of {figures.n_total}"
     for interval in figures.bad_intervals:
-        yield f"over ceiling {interval_text(interval)}, {interval.count} inputs"
+        yield f"over ceiling {words.interval(interval)}, {words.count(interval.count, 'input')}"
     yield f"max_abs      {figures.max_abs.value:.6g} at {figures.max_abs.at!r}"
     yield f"max_ulp      {figures.max_ulp.value:.6g} at {figures.max_ulp.at!r}"
     yield f"mean_abs     {figures.mean_abs:.6g}"

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from mish_guard import files
+from mish_guard.commands import screen
 from mish_guard.errors import ExitCode
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement, Verdict
 from mish_guard.matrix.order import Order
 from mish_guard.matrix.run import run_matrix
 from mish_guard.records import Run
-from mish_guard.report import as_json, markdown, text
+from mish_guard.report import as_json, facts, markdown
+from mish_guard.report.formats import Format
 from mish_guard.results import baseline, run_file
 
 # What a gate run leaves in its folder; `candidate.diff` only where the tree under test was patched.
 RESULTS, REPORT, SUMMARY, DIFF = "results.json", "report.json", "summary.md", "candidate.diff"
 
-_COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow", Verdict.BROKEN: "magenta"}
 
-
-def gate(
-    order: Order, *, baselines: Path, base: Path | None, out: Path, as_object: bool, allow_unarmed: bool
-) -> ExitCode:
+def gate(order: Order, *, baselines: Path, base: Path | None, out: Path, form: Format, allow_unarmed: bool) -> ExitCode:
     """Measure the matrix, compare with the baselines, print the verdict and leave it in `out`.
 
     With `allow_unarmed` a run that only lacks a Neural Engine ends with 0; its verdict stays INCONCLUSIVE.
     """
     with files.locked(out, "results"):
         measure(order, out)
-        code = compare(out / RESULTS, baselines=baselines, base=base, out=out, as_object=as_object)
+        code = compare(out / RESULTS, baselines=baselines, base=base, out=out, form=form)
     return ExitCode.PASS if allow_unarmed and code is ExitCode.INCONCLUSIVE else code
 
 
@@ -46,13 +41,13 @@ def run(order: Order, *, out: Path) -> ExitCode:
     return ExitCode.PASS
 
 
-def compare(results: Path, *, baselines: Path, base: Path | None, out: Path | None, as_object: bool) -> ExitCode:
+def compare(results: Path, *, baselines: Path, base: Path | None, out: Path | None, form: Format) -> ExitCode:
     """Judge a results file; with `out`, leave the reports there."""
     measured = run_file.read_run(results)
     judgement = verdict.judge(measured, baseline.load_for(measured, baselines, base), defects.load_defects())
     if out is not None:
         _leave_reports(judgement, out)
-    _print(judgement, as_object=as_object)
+    screen.show(facts.gather(judgement), form)
     return judgement.exit_code
 
 
@@ -68,8 +63,9 @@ def measure(order: Order, out: Path) -> Run:
 
 def _leave_reports(judgement: Judgement, out: Path) -> None:
     """The verdict for programs and for GitHub, the patch of the tree, and what new baselines would hold."""
-    files.write_atomically(out / REPORT, files.readable_json(as_json.document(judgement)))
-    files.write_atomically(out / SUMMARY, markdown.summary(judgement))
+    told = facts.gather(judgement)
+    files.write_atomically(out / REPORT, files.readable_json(as_json.document(told)))
+    files.write_atomically(out / SUMMARY, markdown.summary(told))
     if judgement.run.candidate.diff:
         files.write_atomically(out / DIFF, judgement.run.candidate.diff)
     if judgement.verdict is Verdict.PASS:
@@ -78,14 +74,3 @@ def _leave_reports(judgement: Judgement, out: Path) -> None:
     for where in sorted({measurement.key.where for measurement in run.measurements.values()}):
         name = baseline.path_of(out, run.engine_at(where), where, run.device_at(where)).with_suffix(".obtained.json")
         files.write_atomically(name, baseline.text_of(run, where, reason="obtained by a gate run", repeats=1))
-
-
-def _print(judgement: Judgement, *, as_object: bool) -> None:
-    if as_object:
-        document: Mapping[str, object] = as_json.document(judgement)
-        click.echo(json.dumps(document, indent=1, allow_nan=False))
-        return
-    first, *rest = text.lines(judgement)
-    click.secho(first, fg=_COLOURS[judgement.verdict], bold=True)
-    click.echo("\n".join(rest))
-    sys.stdout.flush()

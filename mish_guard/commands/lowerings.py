@@ -14,12 +14,12 @@ from mish_guard.judge import defects
 from mish_guard.models import lowerings
 from mish_guard.numerics import ceiling
 from mish_guard.records import Figures
-from mish_guard.report import table
-from mish_guard.report.findings import interval_text
+from mish_guard.report import table, words
+from mish_guard.report.formats import Format
 from mish_guard.results import run_file
 
 
-def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> ExitCode:
+def show(names: Sequence[str], profiles: Sequence[str], *, form: Format) -> ExitCode:
     """Measure and print every lowering (all by default) under every profile."""
     from mish_guard.matrix.survey import Surveyed, survey
 
@@ -31,7 +31,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> E
             each.lowering,
             each.measurement.key.where,
             str(each.n_ops),
-            interval_text(defects.main_interval(each.measurement)) or "none",
+            words.interval(defects.main_interval(each.measurement)) or "none",
             "" if culprit is None else culprit.op,
             f"{figures.max_abs.value:.4g} at {figures.max_abs.at:.6g}",
             f"{figures.max_ulp.value:.4g} at {figures.max_ulp.at:.6g}",
@@ -41,7 +41,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, as_object: bool) -> E
         )
 
     measured = list(_progress(survey(chosen, profiles)))
-    if as_object:
+    if form is Format.JSON:
         click.echo(json.dumps([_document(each) for each in measured], indent=1, allow_nan=False))
         return ExitCode.PASS
     headings = (

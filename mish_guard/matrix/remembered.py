@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard import files
-from mish_guard.errors import UnreadableFileError
+from mish_guard.errors import UnreadableFileError, UnwritableFileError
 
 NAME = "rungs.json"
 
@@ -50,7 +50,7 @@ def store(path: Path, key: str | None, worked: Mapping[str, str]) -> str | None:
     machines[key] = {**machines.get(key, {}), **worked}
     try:
         files.write_atomically(path, files.readable_json(machines))
-    except OSError as error:
+    except UnwritableFileError as error:
         return f"The rungs that worked were not remembered: {error}"
     return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mish_guard.judge.defects import Signature
 from mish_guard.judge.status import Status
 from mish_guard.judge.verdict import Finding
-from mish_guard.records import BadInterval
+from mish_guard.report import words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +33,13 @@ def rank(finding: Finding) -> tuple[bool, bool]:
     return finding.status is not Status.OVER_CEILING, finding.interval is None
 
 
-def interval_text(interval: BadInterval | None) -> str:
-    """An interval as mathematicians write it."""
-    return "" if interval is None else f"[{interval.first!r}, {interval.last!r}]"
-
-
 def _reason(finding: Finding) -> str:
     """What tells findings of one kind apart: how an engine died, or hung, is not the same for all of them."""
     return finding.message if finding.signature in (Signature.ENGINE, Signature.CONTROL) else ""
 
 
 def _name(finding: Finding) -> str:
-    parts = [finding.status.value, finding.signature.value, interval_text(finding.interval)]
+    parts = [finding.status.value, finding.signature.value, words.interval(finding.interval)]
     if finding.first_wrong_op:
         parts.append(f"first wrong op {finding.first_wrong_op}")
     if finding.defect:

@@ -1,144 +1,166 @@
-"""A judgement in text: the first line says what happened and why, the last what to do."""
+"""Facts in a terminal: the first line says what happened, the last what to do, one sentence between what it means."""
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mish_guard.errors import ExitCode
 from mish_guard.judge.baseline_diff import Changes
-from mish_guard.judge.status import Status
-from mish_guard.judge.verdict import Finding, Judgement, Verdict
-from mish_guard.records import Measurement
-from mish_guard.report import as_json, routing, table
-from mish_guard.report.findings import interval_text, kinds, rank
+from mish_guard.judge.verdict import Verdict
+from mish_guard.report import table, words
+from mish_guard.report.facts import Facts, Moved, Strip, Worst, next_step, own_call
 
-_KINDS = 8
-_CELLS = 3
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
+# A pipe has no width: lines stay whole there, and whoever reads them wraps them.
+UNLIMITED = 1000
 
-def lines(judgement: Judgement) -> Iterator[str]:
-    """The report, line by line."""
-    yield headline(judgement)
-    yield ""
-    yield from facts(judgement)
-    yield from _findings(judgement.findings)
-    yield from _gaps(judgement)
-    yield from routing.lines(judgement.run)
-    yield ""
-    yield next_step(judgement)
+_COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow", Verdict.BROKEN: "magenta"}
+
+# What a log of GitHub Actions would obey, at the start of a line or, in its old form, anywhere.
+_COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
 
 
-def headline(judgement: Judgement) -> str:
-    """The verdict and why, in one line."""
-    armed = "armed" if judgement.armed else "not armed"
-    return f"{judgement.verdict.value} ({armed}): {judgement.reason}"
+def render(facts: Facts, *, width: int = UNLIMITED, colour: bool = False, verbose: bool = False) -> str:
+    """The report, `width` columns wide; `verbose` lists every finding and every known gap. No newline at the end."""
+    from rich.console import Console
+    from rich.text import Text
 
-
-def command(judgement: Judgement) -> str:
-    """How to call mish-guard with the coremltools that was judged."""
-    who = judgement.run.candidate
-    # A tree that was built lies in an environment of its own: <folder>/lib/pythonX.Y/site-packages/coremltools.
-    return "mish-guard" if who.commit is None else f"{Path(who.path).parents[3]}/bin/python -m mish_guard"
-
-
-def next_step(judgement: Judgement, call: str | None = None) -> str:
-    """One line that says what to do; `call` is how a reader elsewhere calls mish-guard."""
-    call = call or command(judgement)
-    if judgement.verdict is Verdict.PASS:
-        stale = any(row.status is Status.BETTER for row in judgement.rows)
-        return f"Next: {call} refresh --reason '…' to store the better figures." if stale else "Nothing to do."
-    if judgement.verdict is Verdict.BROKEN:
-        return "Next: repair the machine or the installation; the candidate was not judged."
-    if judgement.exit_code is ExitCode.FAIL:
-        worst = min(judgement.findings, key=rank)
-        intended = f"; if the change is meant: {call} refresh --reason '…'" if worst.status is Status.WORSE else ""
-        return f"Next: {call} explain '{worst.cell}'{intended}"
-    if judgement.exit_code is ExitCode.LOST:
-        return f"Next: restore the cells, or store a new baseline: {call} refresh --reason '…'"
-    if judgement.exit_code is ExitCode.NO_BASELINE:
-        return f"Next: {call} refresh --reason '…' to measure a baseline."
-    return "Next: run where the negative control can be caught: a profile ane…, or a Neural Engine."
-
-
-def facts(judgement: Judgement) -> Iterator[str]:
-    """What the verdict rests on, a line each, the first word of a line naming it."""
-    run = judgement.run
-    yield f"evidence   {as_json.evidence(judgement)['statement']}"
-    shapes = ", ".join(f"{ladder} at {rung}" for ladder, rung in routing.shapes(run).items())
-    yield from [f"shapes     {shapes}"] if shapes else []
-    yield from (f"note       {note}" for note in run.notes)
-    candidate = run.candidate
-    yield f"candidate  coremltools {candidate.coremltools}, lowering {candidate.lowering}"
-    if candidate.commit is not None:
-        yield f"           built from {candidate.source}, {candidate.commit[:19]}, native libraries: {candidate.native}"
-    yield f"           {candidate.path}"
-    controls = as_json.controls(judgement)
-    negative, positive = controls["negative"], controls["positive"]
-    yield (
-        f"controls   negative caught {negative['ok']} of {negative['of']}, "
-        f"positive passes {positive['ok']} of {positive['of']}"
+    console = Console(
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
     )
-    counts = Counter(row.status.value for row in judgement.rows)
-    yield f"cells      {len(judgement.rows)}: {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
-    yield from _baselines(judgement)
+    with console.capture() as captured:
+        # First and last line stay whole: one is looked for by programs, the other copied by people.
+        console.print(Text(facts.headline, style=f"bold {_COLOURS[facts.verdict]}"), soft_wrap=True)
+        console.print()
+        console.print(Text(facts.meaning, style="bold"))
+        console.print()
+        _body(console, facts, verbose=verbose)
+        console.print(Text(next_step(facts, own_call(facts.candidate))), soft_wrap=True)
+    return harmless("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _baselines(judgement: Judgement) -> Iterator[str]:
-    """Where the baselines come from; places that were measured together share a line."""
-    origins: dict[str, list[str]] = {}
-    for where, baseline in sorted(judgement.baselines.items()):
-        given = baseline.provenance
-        origin = f"{given['candidate']['lowering']}, measured {given['created']}: {given['reason']}"
-        origins.setdefault(origin, []).append(where)
-    for origin, places in origins.items():
-        yield f"baseline   {', '.join(places)}: {origin}"
+def harmless(report: str) -> str:
+    """A report without a line that a log of GitHub Actions takes for a command."""
+    return _COMMAND.sub(r"\1: :", report).replace("##[", "## [")
 
 
 def changed(found: Changes) -> Iterator[str]:
     """What happened to stored cells: the counts, and the table of those that changed, went or came."""
     yield found.summary
     if found.moved:
-        rows = [(each.cell, each.how, ulp(each.before), ulp(each.after)) for each in found.moved]
+        rows = [(each.cell, each.how, words.ulp(each.before), words.ulp(each.after)) for each in found.moved]
         yield table.render(("cell", "change", "max_ulp before", "max_ulp after"), rows)
 
 
-def ulp(cell: Measurement | None) -> str:
-    """The largest error of a cell in units in the last place, and its input."""
-    if cell is None or cell.figures is None:
-        return "-"
-    return f"{cell.figures.max_ulp.value:.4g} at {cell.figures.max_ulp.at:.6g}"
+def _body(console: Console, facts: Facts, *, verbose: bool) -> None:
+    for number, strip in enumerate(facts.strips):
+        console.print(_named("controls" if number == 0 else "", _strip(strip)))
+    if facts.worst:
+        console.print()
+    for number, each in enumerate(facts.worst):
+        console.print(_named("worst" if number == 0 else "", _worst(each)))
+    if len(facts.findings) > len(facts.worst):
+        more = words.count(len(facts.findings) - len(facts.worst), "more cell")
+        console.print(_named("", f"and {more}" + ("" if verbose else "; -v lists every one")))
+    console.print()
+    for name, value in _rest(facts, verbose=verbose):
+        console.print(_named(name, value))
+    if verbose:
+        _everything(console, facts)
+    for line in facts.plan:
+        console.print(line, soft_wrap=True)
+    console.print()
 
 
-def _findings(findings: Sequence[Finding]) -> Iterator[str]:
-    if not findings:
-        return
-    ordered = kinds(findings)
-    yield ""
-    yield f"findings ({len(findings)} cells, {len(ordered)} kinds)"
-    for kind in ordered[:_KINDS]:
-        yield f"  {kind.name}"
-        yield f"      {kind.members[0].message}"
-        yield from (f"      {finding.cell}" for finding in kind.members[:_CELLS])
-        if len(kind.members) > _CELLS:
-            yield f"      and {len(kind.members) - _CELLS} more"
-    if len(ordered) > _KINDS:
-        yield f"  and {len(ordered) - _KINDS} more kinds; --format json has them all"
+def _named(name: str, value: RenderableType) -> RenderableType:
+    """A value behind its name; what does not fit on a line goes on under the value."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=10, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(name, value)
+    return grid
 
 
-def _gaps(judgement: Judgement) -> Iterator[str]:
-    gaps = [row.measurement for row in judgement.rows if row.status is Status.KNOWN_GAP and row.measurement is not None]
-    if not gaps:
-        return
-    yield ""
-    yield f"known gaps ({len(gaps)}): wrong whatever the lowering of mish, and expected to be"
-    grouped: dict[tuple[str, str], list[Measurement]] = {}
-    for gap in gaps:
-        grouped.setdefault((f"{gap.key.case} by {gap.key.frontend.value}", gap.known_gap or ""), []).append(gap)
-    for (name, reason), members in grouped.items():
-        intervals = {interval_text(each) for gap in members if gap.figures for each in gap.figures.bad_intervals}
-        places = ", ".join(gap.key.where for gap in members)
-        shown = sorted({judgement.gap_defects.get(str(gap.key), "") for gap in members} - {""})
-        yield f"  {name} at {places}: {' '.join([*sorted(intervals), *shown])}"
-        yield f"      {reason}"
+def _strip(strip: Strip) -> RenderableType:
+    from rich.text import Text
+
+    mark, style = ("yes", "green") if strip.works else ("NO", "red") if strip.of else ("-", "dim")
+    who = f"{strip.role.value.replace('-', ' '):<16} {strip.must:<6} "
+    return Text.assemble(who, (f"{mark:<3}", style), f" {strip.good} of {strip.of}")
+
+
+def _worst(each: Worst) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    finding = each.finding
+    what = [finding.status.value, finding.signature.value]
+    what += [words.interval(finding.interval)] if finding.interval else []
+    what += [f"first wrong op {finding.first_wrong_op}"] if finding.first_wrong_op else []
+    what += [f"reintroduces {finding.defect}"] if finding.defect else []
+    lines = [Text(finding.cell, style="bold"), Text(f"  {', '.join(what)}"), Text(f"  {finding.message}")]
+    return Group(*lines, *(Text(f"  {line}") for line in _moved(each.moved)))
+
+
+def _moved(change: Moved | None) -> Iterator[str]:
+    if change is not None:
+        yield f"{change.name}: {words.number(change.before)} ulp before, {words.number(change.after)} after"
+
+
+def _rest(facts: Facts, *, verbose: bool) -> Iterator[tuple[str, str]]:
+    """What the verdict rests on, by name."""
+    candidate = facts.candidate
+    yield "evidence", facts.evidence.statement
+    if facts.controls_error is not None:
+        yield "", facts.controls_error
+    if facts.shapes:
+        yield "shapes", ", ".join(f"{ladder} at {rung}" for ladder, rung in facts.shapes.items())
+    yield from (("note", note) for note in facts.notes)
+    yield "candidate", f"coremltools {candidate.coremltools}, lowering {candidate.lowering}"
+    if candidate.commit is not None:
+        built = f"built from {candidate.source}, {candidate.commit[:19]}, native libraries: {candidate.native}"
+        yield "", built
+    yield "", candidate.path
+    counts = ", ".join(f"{count} {name}" for name, count in facts.counts.items())
+    yield "cells", f"{len(facts.rows)}: {counts}"
+    for origin in facts.origins:
+        yield "baseline", f"{', '.join(origin.places)}: {origin.lowering}, measured {origin.created}: {origin.reason}"
+    n_gaps = sum(len(gap.cells) for gap in facts.gaps)
+    if n_gaps:
+        folded = "" if verbose else "; -v lists them"
+        yield "known gaps", f"{words.count(n_gaps, 'cell')} wrong whatever the lowering of mish, as expected{folded}"
+
+
+def _everything(console: Console, facts: Facts) -> None:
+    """Every finding by kind, and every known gap."""
+    for kind in facts.kinds:
+        console.print()
+        console.print(f"{kind.name} ({words.count(len(kind.members), 'cell')})")
+        console.print(f"  {kind.members[0].message}")
+        for finding in kind.members:
+            console.print(f"  {finding.cell}", soft_wrap=True)
+    for gap in facts.gaps:
+        console.print()
+        console.print(f"known gap: {gap.name} ({words.count(len(gap.cells), 'cell')})")
+        console.print(f"  {gap.reason}")
+        for row in gap.cells:
+            console.print(f"  {row.cell} {' '.join(_intervals(row.measurement))}".rstrip(), soft_wrap=True)
+        if gap.defects:
+            console.print(f"  shows {', '.join(gap.defects)}")
+
+
+def _intervals(cell: object) -> Sequence[str]:
+    figures = getattr(cell, "figures", None)
+    return [] if figures is None else [words.interval(each) for each in figures.bad_intervals]

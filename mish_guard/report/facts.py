@@ -1,0 +1,350 @@
+"""A judgement as frozen facts: what every face of a report says, decided once and written by none of them.
+
+Faces (`text`, `as_json`, `markdown`, `html`, `sarif`, `junit`, `pictures`) are siblings: each reads these facts and
+no other face.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mish_guard.errors import ExitCode
+from mish_guard.judge.status import Row, Status
+from mish_guard.judge.verdict import Finding, Judgement, Verdict, measured_neural_engines, untaken_ladders
+from mish_guard.records import Attempt, Candidate, CellKey, Family, Figures, Measurement, Role, Run
+from mish_guard.report import meaning, routing
+from mish_guard.report.findings import Kind, kinds, rank
+
+# How many of the worst cells a reader is shown at once.
+MOST_WORST = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the verdict rests on: the engine, its places, which of them are hardware, and that in one sentence.
+
+    `neural_engines` are the real ones that showed the defect and ran the candidate: none of them, none was measured.
+    """
+
+    engine: str
+    places: tuple[str, ...]
+    hardware_places: tuple[str, ...]
+    neural_engines: tuple[str, ...]
+    device: Mapping[str, Any]
+    statement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """One line of the test strip: how many cells of a role did what they must, of how many."""
+
+    role: Role
+    must: str
+    good: int
+    of: int
+
+    @property
+    def works(self) -> bool:
+        """Whether there were any, and all of them did."""
+        return 0 < self.of == self.good
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A binade, or the whole of a cell without binades, with its max_ulp before and after; None where unknown."""
+
+    name: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """A finding among the worst, with the binade that changed most."""
+
+    finding: Finding
+    moved: Moved | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Cells that are wrong whatever the lowering of mish, for one reason, by one road."""
+
+    name: str
+    reason: str
+    cells: tuple[Row, ...]
+    defects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The cell that pictures show: one whose inputs are known, the worst if one is bad; and the controls beside it."""
+
+    row: Row
+    negative: Row | None
+    positive: Row | None
+
+    @property
+    def named(self) -> dict[str, Figures]:
+        """Figures by binade to be drawn over each other, by name: candidate, baseline, negative control."""
+        shown = {
+            "candidate": self.row.measurement,
+            "baseline": self.row.baseline,
+            "negative control": None if self.negative is None else self.negative.measurement,
+        }
+        found = {name: _figures(each) for name, each in shown.items()}
+        return {name: each for name, each in found.items() if each is not None and each.binades}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of `figures`."""
+        return tuple(self.named)
+
+    @property
+    def figures(self) -> tuple[Figures, ...]:
+        """The figures of `named`."""
+        return tuple(self.named.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the baselines of some places come from."""
+
+    places: tuple[str, ...]
+    lowering: str
+    created: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that a report says.
+
+    `headline` is the verdict and why, `meaning` what that means, `worst` the findings a reader should see first,
+    `shapes` the rung of each ladder on which was measured, `plan` the lines of the plan where no rung was taken.
+    """
+
+    verdict: Verdict
+    exit_code: ExitCode
+    armed: bool
+    reason: str
+    headline: str
+    meaning: str
+    evidence: Evidence
+    candidate: Candidate
+    strips: tuple[Strip, ...]
+    controls_error: str | None
+    counts: Mapping[str, int]
+    findings: tuple[Finding, ...]
+    kinds: tuple[Kind, ...]
+    worst: tuple[Worst, ...]
+    subject: Subject | None
+    gaps: tuple[Gap, ...]
+    gap_defects: Mapping[str, str]
+    rows: tuple[Row, ...]
+    origins: tuple[Origin, ...]
+    shapes: Mapping[str, str]
+    untaken: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+    plan: tuple[str, ...]
+    notes: tuple[str, ...]
+    created: str
+    matrix_sha256: str
+
+
+def gather(judgement: Judgement) -> Facts:
+    """The facts of a judgement."""
+    run = judgement.run
+    armed = "armed" if judgement.armed else "not armed"
+    worst = tuple(_worst(judgement))
+    return Facts(
+        verdict=judgement.verdict,
+        exit_code=judgement.exit_code,
+        armed=judgement.armed,
+        reason=judgement.reason,
+        headline=f"{judgement.verdict.value} ({armed}): {judgement.reason}",
+        meaning=meaning.sentence(judgement, [(each.finding, each.moved) for each in worst]),
+        evidence=_evidence(run),
+        candidate=run.candidate,
+        strips=tuple(_strips(judgement)),
+        controls_error=run.controls_error,
+        counts=dict(Counter(row.status.value for row in judgement.rows).most_common()),
+        findings=judgement.findings,
+        kinds=kinds(judgement.findings),
+        worst=worst,
+        subject=_subject(judgement),
+        gaps=tuple(_gaps(judgement)),
+        gap_defects=judgement.gap_defects,
+        rows=judgement.rows,
+        origins=tuple(_origins(judgement)),
+        shapes=routing.shapes(run),
+        untaken=tuple(untaken_ladders(run)),
+        attempts=run.attempts,
+        plan=tuple(routing.lines(run)),
+        notes=run.notes,
+        created=run.created,
+        matrix_sha256=run.matrix_sha256,
+    )
+
+
+def moved(got: Measurement | None, baseline: Measurement | None) -> Moved | None:
+    """The binade whose max_ulp changed most, as a ratio; of a cell without binades its largest error."""
+    new, old = _figures(got), _figures(baseline)
+    if new is None or old is None:
+        only = new or old
+        if only is None:
+            return None
+        name, value = max(_ulps(only).items(), key=lambda item: item[1])
+        return Moved(name=name, before=None if old is None else value, after=None if new is None else value)
+    pairs = [(name, before, _ulps(new).get(name)) for name, before in _ulps(old).items()]
+    name, before, after = max(pairs, key=lambda pair: _change(pair[1], pair[2]))
+    return Moved(name=name, before=before, after=after)
+
+
+def _change(before: float, after: float | None) -> float:
+    """How far two errors are apart; half a unit is the rounding of the output, below which nothing matters."""
+    return math.inf if after is None else abs(math.log((after + 0.5) / (before + 0.5)))
+
+
+def _ulps(figures: Figures) -> dict[str, float]:
+    binades = {name: each.max_ulp for name, each in figures.binades.items()}
+    return binades or {"all outputs": figures.max_ulp.value}
+
+
+def _figures(cell: Measurement | None) -> Figures | None:
+    return None if cell is None else cell.figures
+
+
+def next_step(facts: Facts, call: str) -> str:
+    """One line that says what to do; `call` is how the reader calls mish-guard."""
+    if facts.verdict is Verdict.PASS:
+        stale = Status.BETTER.value in facts.counts
+        return f"Next: {call} refresh --reason '…' to store the better figures." if stale else "Nothing to do."
+    if facts.verdict is Verdict.BROKEN:
+        return "Next: repair the machine or the installation; the candidate was not judged."
+    if facts.exit_code is ExitCode.FAIL:
+        finding = min(facts.findings, key=rank)
+        intended = f"; if the change is meant: {call} refresh --reason '…'" if finding.status is Status.WORSE else ""
+        return f"Next: {call} explain '{finding.cell}'{intended}"
+    if facts.exit_code is ExitCode.LOST:
+        return f"Next: restore the cells, or store a new baseline: {call} refresh --reason '…'"
+    if facts.exit_code is ExitCode.NO_BASELINE:
+        return f"Next: {call} refresh --reason '…' to measure a baseline."
+    return "Next: run where the negative control can be caught: a profile ane…, or a Neural Engine."
+
+
+def own_call(candidate: Candidate) -> str:
+    """How to call mish-guard with the coremltools that was judged, on the machine that judged it."""
+    # A tree that was built lies in an environment of its own: <folder>/lib/pythonX.Y/site-packages/coremltools.
+    return "mish-guard" if candidate.commit is None else f"{Path(candidate.path).parents[3]}/bin/python -m mish_guard"
+
+
+def _evidence(run: Run) -> Evidence:
+    places = sorted({measurement.key.where for measurement in run.measurements.values()})
+    hardware = [where for where in places if run.is_hardware(where)]
+    return Evidence(
+        engine=run.engine,
+        places=tuple(places),
+        hardware_places=tuple(hardware),
+        neural_engines=tuple(measured_neural_engines(run)),
+        device=dict(run.device),
+        statement=_statement(run, hardware, [where for where in places if where not in hardware]),
+    )
+
+
+def _statement(run: Run, hardware: Sequence[str], emulated: Sequence[str]) -> str:
+    """What was measured where, and what was only emulated."""
+    if not hardware:
+        return f"emulator at {', '.join(emulated)}: emulated, no hardware was measured"
+    machine = run.device_at(hardware[0])
+    who = machine["hardware"]["chip"] or "an unknown chip"
+    parts = [f"measured by Core ML at {', '.join(hardware)} on {who}, macOS {machine['environment']['macos']}"]
+    parts += [f"emulated at {', '.join(emulated)}"] if emulated else []
+    parts += [] if measured_neural_engines(run) else ["no Neural Engine was measured"]
+    return "; ".join(parts)
+
+
+def _strips(judgement: Judgement) -> Iterator[Strip]:
+    bad = {finding.cell for finding in judgement.findings if finding.status is not Status.BETTER}
+    for role, must in (
+        (Role.NEGATIVE_CONTROL, "caught"),
+        (Role.POSITIVE_CONTROL, "passes"),
+        (Role.GRAFT, "within"),
+    ):
+        rows = [row for row in judgement.rows if row.measurement is not None and row.measurement.key.role is role]
+        good = [row for row in rows if row.status is Status.CONTROL_OK or (not role.is_control and row.cell not in bad)]
+        yield Strip(role=role, must=must, good=len(good), of=len(rows))
+
+
+def _worst(judgement: Judgement) -> Iterator[Worst]:
+    """The first finding of every kind, the most telling first; then more that are over a ceiling or worse."""
+    rows = {row.cell: row for row in judgement.rows}
+    ordered = kinds(judgement.findings)
+    firsts = [kind.members[0] for kind in ordered]
+    others = [
+        each for kind in ordered for each in kind.members[1:] if each.status in (Status.OVER_CEILING, Status.WORSE)
+    ]
+    for finding in [*firsts, *others][:MOST_WORST]:
+        row = rows[finding.cell]
+        yield Worst(finding=finding, moved=moved(row.measurement, row.baseline))
+
+
+def _subject(judgement: Judgement) -> Subject | None:
+    """The worst cell with binades, else one of the candidate at a Neural Engine, else any of the candidate."""
+    bad = {each.finding.cell: number for number, each in enumerate(_worst(judgement))}
+    engines = judgement.run.neural_engines
+
+    def order(row: Row) -> tuple[int, bool, bool]:
+        key = CellKey.parse(row.cell)
+        return bad.get(row.cell, MOST_WORST), key.where not in engines, key.family is not Family.SWEEP
+
+    shown = [row for row in judgement.rows if _has_binades(row) and not CellKey.parse(row.cell).role.is_control]
+    if not shown:
+        return None
+    row = min((each for each in shown if each.status is not Status.KNOWN_GAP), key=order, default=min(shown, key=order))
+    where = CellKey.parse(row.cell).where
+    return Subject(
+        row=row,
+        negative=_control(judgement.rows, Role.NEGATIVE_CONTROL, where),
+        positive=_control(judgement.rows, Role.POSITIVE_CONTROL, where),
+    )
+
+
+def _has_binades(row: Row) -> bool:
+    figures = _figures(row.measurement)
+    return figures is not None and bool(figures.binades)
+
+
+def _control(rows: Sequence[Row], role: Role, where: str) -> Row | None:
+    for row in rows:
+        key = CellKey.parse(row.cell)
+        if key.role is role and key.where == where and _has_binades(row):
+            return row
+    return None
+
+
+def _gaps(judgement: Judgement) -> Iterator[Gap]:
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for row in judgement.rows:
+        if row.status is Status.KNOWN_GAP and row.measurement is not None:
+            key = row.measurement.key
+            name = f"{key.case} by {key.frontend.value}"
+            grouped.setdefault((name, row.measurement.known_gap or ""), []).append(row)
+    for (name, reason), rows in grouped.items():
+        shown = sorted({judgement.gap_defects.get(row.cell, "") for row in rows} - {""})
+        yield Gap(name=name, reason=reason, cells=tuple(rows), defects=tuple(shown))
+
+
+def _origins(judgement: Judgement) -> Iterator[Origin]:
+    """Where the baselines come from; places that were measured together share one."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for where, baseline in sorted(judgement.baselines.items()):
+        given = baseline.provenance
+        grouped.setdefault((given["candidate"]["lowering"], given["created"], given["reason"]), []).append(where)
+    for (lowering, created, reason), places in grouped.items():
+        yield Origin(places=tuple(places), lowering=lowering, created=created, reason=reason)
