@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import click
 
-from mish_guard.engines.emulator import profiles, replay
+from mish_guard.engines.emulator import profiles, replay, stakes
 from mish_guard.engines.emulator.replay import Outcome, Status
 from mish_guard.errors import ExitCode
+from mish_guard.models import lowerings
 from mish_guard.report import table
 from mish_guard.report.formats import Format
 
@@ -36,11 +37,23 @@ def _print(outcomes: dict[str, tuple[Outcome, ...]]) -> None:
         click.echo(f"{name}: {len(made)} facts, " + ", ".join(f"{count} {status}" for status, count in counts.items()))
         rows = [(each.fact.id, each.status.value, each.fact.topic, _short(each.detail)) for each in made]
         click.echo(table.render(("fact", "status", "topic", "detail"), rows))
-        unknown = replay.unmeasured(profiles.get(name))
-        if unknown:
-            click.echo(f"not measured by anyone: {', '.join(unknown)}")
+        _print_stakes(name)
     click.echo("")
     click.echo("Sources of every fact: docs/evidence.md")
+
+
+def _print_stakes(name: str) -> None:
+    """What the verdicts under a profile rest on that nobody has measured: what to measure first stands first."""
+    found = stakes.stakes(profiles.get(name), {row.name: row.build for row in lowerings.TABLE.values()})
+    if not found:
+        return
+    click.echo("")
+    click.echo("Not measured by anyone, or told differently by two sources; first what most verdicts rest on:")
+    for each in found:
+        assumed = each.assumption
+        click.echo(f"{assumed.id}: {assumed.friendly}; or {assumed.pessimistic} ({', '.join(assumed.evidence)})")
+        fall, met = (", ".join(names) or "none" for names in (each.would_fall, each.met_by))
+        click.echo(f"    lowerings that would no longer pass: {fall}; that change: {met}")
 
 
 def _having(outcomes: dict[str, tuple[Outcome, ...]], status: Status) -> list[str]:

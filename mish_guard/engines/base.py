@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from mish_guard.records import Culprit, Placed, Placement, Step, Times
 
+# The outputs of each prediction, in the order of the model's outputs.
+Predictions = tuple[tuple[Any, ...], ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What an engine returns for one model: the outputs of each prediction, in the order of the model's outputs.
+    """What an engine returns for one model.
 
-    `operations` are those of the placement, where a plan told them; `times` are those of the hardware.
+    `operations` are those of the placement, where a plan told them; `times` are those of the hardware. `readings`
+    holds, by id, every assumption that the predictions depend on, with a function that predicts again under the
+    pessimistic reading; an engine that measures needs none.
     """
 
-    predictions: tuple[tuple[Any, ...], ...]
+    predictions: Predictions
     placement: Placement
     repeats_agree: bool | None = None
     operations: tuple[Placed, ...] = ()
     times: Times | None = None
+    readings: Mapping[str, Callable[[], Predictions]] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -1,17 +1,18 @@
 """The emulator: saved models evaluated with numpy, as a unit with the arithmetic of a profile would.
 
-`package` reads a model from disk into a `graph`; `evaluate` walks it with the operations of `ops` and `products`;
-`arithmetic` rounds every result and adds the hazards of `profiles`; `culprit` finds the operation that went wrong
-first.
+`reader` opens a model as the file of a stranger, `package` makes a `graph` of it, `evaluate` walks the graph with the
+operations of `ops` and `products`. `arithmetic` rounds every result, adds the `hazards` of `profiles`, and reads
+`assumptions` either way; `culprit` finds the operation that went wrong first.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mish_guard.engines.base import Execution
+from mish_guard.engines.base import Execution, Predictions
 from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
@@ -47,13 +48,16 @@ class EmulatorEngine:
         return {"kind": "emulator", "profiles": list(self._profiles)}
 
     def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
-        graph = self._graph(package)
-        arithmetic = Emulated(self._profiles[where])
-        predictions = []
-        for feed in feeds:
-            values = evaluate(graph, _named(graph, feed), arithmetic)
-            predictions.append(tuple(fp16.to_fp16(values[name]) for name in graph.outputs))
-        return Execution(predictions=tuple(predictions), placement=_placement(graph, arithmetic))
+        graph, profile = self._graph(package), self._profiles[where]
+        arithmetic = Emulated(profile)
+        return Execution(
+            predictions=_predictions(graph, feeds, arithmetic),
+            placement=_placement(graph, arithmetic),
+            readings={
+                name: functools.partial(_predictions, graph, feeds, Emulated(profile, (name,)))
+                for name in sorted(arithmetic.met)
+            },
+        )
 
     def first_wrong(
         self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
@@ -73,6 +77,11 @@ class EmulatorEngine:
         if path not in self._graphs:
             self._graphs[path] = package.load(path)
         return self._graphs[path]
+
+
+def _predictions(graph: Graph, feeds: Sequence[Sequence[Any]], arithmetic: Emulated) -> Predictions:
+    evaluated = (evaluate(graph, _named(graph, feed), arithmetic) for feed in feeds)
+    return tuple(tuple(fp16.to_fp16(values[name]) for name in graph.outputs) for values in evaluated)
 
 
 def _named(graph: Graph, feed: Sequence[Any]) -> dict[str, Any]:

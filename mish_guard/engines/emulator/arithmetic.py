@@ -12,14 +12,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mish_guard.engines.emulator import products
+from mish_guard.engines.emulator import assumptions
 from mish_guard.engines.emulator.graph import Array, DType, Node, Tensor
-from mish_guard.engines.emulator.profiles import Profile, Softplus
+from mish_guard.engines.emulator.hazards import Call, Hazard
+from mish_guard.engines.emulator.profiles import Profile
 from mish_guard.numerics import fp16
 
-_MAC_OPS = frozenset({"conv", "linear", "matmul"})
-_CONSTANT_OFFSET_OPS = frozenset({"add", "sub"})
-_CONSTANT_GAIN_OPS = frozenset({"mul", "real_div"})
+# Part of the instrument: changes whenever a figure of the emulator can change.
+VERSION = "2"
 
 
 class Arithmetic(Protocol):
@@ -58,10 +58,16 @@ class Exact:
 
 
 class Emulated:
-    """Each result rounded to its declared type, with the hazards of `profile` on half-precision operations."""
+    """Each result rounded to its declared type, with the hazards of `profile` on half-precision operations.
 
-    def __init__(self, profile: Profile) -> None:
+    `read_pessimistically` names the assumptions to read the other way. `met` collects those whose two readings differ
+    somewhere in what was evaluated: what came out depends on them.
+    """
+
+    def __init__(self, profile: Profile, read_pessimistically: Collection[str] = ()) -> None:
         self.profile = profile
+        self.met: set[str] = set()
+        self._pessimistic = frozenset(read_pessimistically)
 
     def accumulator(self, node: Node) -> Any:
         del node
@@ -74,20 +80,18 @@ class Emulated:
     def enter(self, node: Node, operands: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self.on_neural_engine(node):
             return operands
-        admitted = {name: self._admit(value) for name, value in operands.items()}
-        if self.profile.flush_subnormals and node.op in _MAC_OPS and not _single_tap(node, operands):
-            admitted = {name: _flush(value) if _is_float(value) else value for name, value in admitted.items()}
-        return admitted
+        call = Call(op=node.op, operands=operands)
+        return {name: _entered(self.profile.entering(node.op), call, value) for name, value in operands.items()}
 
     def leave(self, node: Node, operands: Mapping[str, Any], constants: Collection[str], result: Array) -> Array:
         if not self.on_neural_engine(node) or result.dtype.kind != "f":
             return result
-        result = self._hazard(node, operands, result)
-        if node.op in _MAC_OPS or (node.op in _CONSTANT_OFFSET_OPS and constants):
-            result = self._multiply_accumulate_stage(node, operands, result)
-        elif node.op in _CONSTANT_GAIN_OPS and constants:
-            result = _overflow(result, self.profile.constant_gain_limit)
-        return np.where(np.isnan(result), 0.0, result) if self.profile.nan_to_inf else result
+        call = Call(op=node.op, operands=operands, constants=constants)
+        for hazard in self.profile.leaving(node.op):
+            result = hazard.apply(call, result)
+        for assumption in assumptions.of(node.op):
+            result = self._assumed(assumption, call, result)
+        return result
 
     def store(self, tensor: Tensor, values: Array) -> Array:
         if tensor.dtype is DType.FP16:
@@ -97,103 +101,21 @@ class Emulated:
                 return values.astype(np.float32).astype(np.float64)
         return values
 
-    def _admit(self, value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(self._admit(each) for each in value)
-        if _is_float(value) and self.profile.nan_to_inf:
-            return np.where(np.isnan(value), np.inf, value)
+    def _assumed(self, assumption: assumptions.Assumption, call: Call, result: Array) -> Array:
+        if assumption.id in self.met and assumption.id not in self._pessimistic:
+            return result
+        other = assumption.differs(call, result)
+        if other is None:
+            return result
+        self.met.add(assumption.id)
+        return other if assumption.id in self._pessimistic else result
+
+
+def _entered(hazards: tuple[Hazard, ...], call: Call, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_entered(hazards, call, each) for each in value)
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         return value
-
-    def _hazard(self, node: Node, operands: Mapping[str, Any], result: Array) -> Array:
-        profile = self.profile
-        if node.op == "softplus":
-            return self._softplus(operands["x"], result)
-        if node.op == "softplus_parametric" and profile.softplus_parametric_limit is not None:
-            return _softplus_parametric(operands, result, profile.softplus_parametric_limit)
-        if node.op == "log":
-            return self._log(operands["x"], float(operands.get("epsilon", 0.0)), result)
-        if node.op == "reduce_log_sum_exp" and profile.log_sum_exp_limit is not None:
-            return self._log_sum_exp(operands, result, profile.log_sum_exp_limit)
-        if node.op == "exp2":
-            return _overflow(result, profile.exp2_limit)
-        if node.op == "cast" and profile.cast_saturates:
-            return np.where(np.isfinite(result), np.clip(result, -fp16.MAX_FINITE, fp16.MAX_FINITE), result)
-        return _without_sign_of_zero(node.op, operands, result) if profile.zero_loses_sign else result
-
-    def _softplus(self, x: Array, result: Array) -> Array:
-        if self.profile.softplus is Softplus.EXACT:
-            return result
-        with np.errstate(over="ignore", divide="ignore"):
-            e = np.exp(x)
-            if self.profile.softplus is Softplus.COMPOSED:
-                result = np.log(fp16.to_fp16(fp16.to_fp16(e).astype(np.float64) + 1.0).astype(np.float64))
-        return np.where(e >= (self.profile.mac_limit or np.inf), 0.0, result)
-
-    def _log(self, x: Array, epsilon: float, result: Array) -> Array:
-        profile = self.profile
-        if profile.log_of_zero is not None:
-            result = np.where(fp16.to_fp16(x + epsilon) == 0, profile.log_of_zero, result)
-        if profile.log_of_inf is not None:
-            limit = profile.mac_limit if epsilon >= fp16.MIN_SUBNORMAL and profile.mac_limit is not None else np.inf
-            result = np.where(fp16.to_fp16(x + epsilon) >= limit, profile.log_of_inf, result)
-        return result
-
-    def _log_sum_exp(self, operands: Mapping[str, Any], result: Array, limit: float) -> Array:
-        # Exponentials are rounded, then summed without a shift by the maximum (F20, F22).
-        axes = operands.get("axes")
-        over = None if axes is None else tuple(int(axis) for axis in np.atleast_1d(axes))
-        terms = fp16.to_fp16(np.exp(operands["x"])).astype(np.float64)
-        total = fp16.to_fp16(terms.sum(axis=over, keepdims=bool(operands.get("keep_dims", False))))
-        if self.profile.log_of_zero is not None:
-            result = np.where(total == 0, self.profile.log_of_zero, result)
-        return np.where(total <= limit, result, 0.0)
-
-    def _multiply_accumulate_stage(self, node: Node, operands: Mapping[str, Any], result: Array) -> Array:
-        if _single_tap(node, operands):
-            return result
-        limit = self.profile.mac_limit
-        if node.op not in _MAC_OPS:
-            return _overflow(result, limit)
-        if self.profile.flush_subnormals:
-            result = _flush(result)
-        if limit is not None and fp16.to_fp16(products.bound(node.op, operands)) >= limit:
-            return products.overflow_partials(node.op, operands, result, limit)
-        return result
-
-
-def _is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def _flush(values: Array) -> Array:
-    return np.where(np.abs(values) < fp16.MIN_NORMAL, np.copysign(0.0, values), values)
-
-
-def _overflow(values: Array, limit: float | None) -> Array:
-    """`values`, with infinity where the half-precision result would reach `limit`."""
-    if limit is None:
-        return values
-    return np.where(np.abs(fp16.to_fp16(values)) >= limit, np.copysign(np.inf, values), values)
-
-
-def _softplus_parametric(operands: Mapping[str, Any], result: Array, limit: float) -> Array:
-    x, beta = operands["x"], operands["beta"]
-    with np.errstate(over="ignore"):
-        e = np.exp(beta.reshape(1, -1, *([1] * (x.ndim - 2))) * x)
-    return np.where(e >= limit, 0.0, result)
-
-
-def _without_sign_of_zero(op: str, operands: Mapping[str, Any], result: Array) -> Array:
-    """-0 counts as +0 in front of a reciprocal and a root."""
-    if op == "inverse":
-        return np.where(np.isinf(result), np.abs(result), result)
-    if op == "real_div":
-        return np.where((operands["y"] == 0) & np.isinf(result), np.copysign(np.inf, operands["x"]), result)
-    if op in ("rsqrt", "sqrt"):
-        return np.where(operands["x"] == 0, np.abs(result), result)
-    return result
-
-
-def _single_tap(node: Node, operands: Mapping[str, Any]) -> bool:
-    """A 1x1 convolution of one channel is not on the limited stage: it passes 60000 (F36)."""
-    return node.op == "conv" and products.taps(operands["weight"]) == 1
+    for hazard in hazards:
+        value = hazard.apply(call, value)
+    return value

@@ -6,7 +6,6 @@ Nothing here prints. To see the result: `mish-guard calibrate`.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mish_guard import files
-from mish_guard.engines.emulator import profiles
+from mish_guard.engines.emulator import assumptions, profiles
 from mish_guard.engines.emulator.arithmetic import Arithmetic, Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor, widen
@@ -136,7 +135,7 @@ def load(path: Path = EVIDENCE) -> tuple[Fact, ...]:
     """The facts in an evidence file, in its order.
 
     Raises UnreadableFileError for a file that is missing, does not follow the schema, uses an id twice or names a
-    fact, a profile or a field of a profile that does not exist.
+    fact, a profile or an assumption that does not exist.
     """
     document = files.read_yaml(path)
     files.validate(document, "evidence", path)
@@ -169,16 +168,14 @@ def attempt(profile: Profile, experiment: Experiment) -> Trial:
 
 
 def unmeasured(profile: Profile) -> tuple[str, ...]:
-    """The fields of a Neural Engine's profile that nobody has measured; none for IEEE arithmetic."""
-    if not profile.is_neural_engine:
-        return ()
-    return tuple(field.name for field in dataclasses.fields(profile) if getattr(profile, field.name) is None)
+    """The assumptions that a Neural Engine's profile makes; none for IEEE arithmetic."""
+    return tuple(assumptions.TABLE) if profile.is_neural_engine else ()
 
 
 def _outcome(profile: Profile, fact: Fact) -> Outcome:
     if fact.unknown is not None:
-        value = getattr(profile, fact.unknown)
-        detail = f"{fact.unknown} is not measured" if value is None else f"{fact.unknown} is {value} without a replay"
+        assumed = assumptions.TABLE[fact.unknown]
+        detail = f"{assumed.id}: {assumed.friendly}; or {assumed.pessimistic}"
         return Outcome(fact=fact, status=Status.UNKNOWN, detail=detail)
     if fact.cannot_express is not None:
         return Outcome(fact=fact, status=Status.NOT_EXPRESSIBLE, detail=fact.cannot_express)
@@ -331,15 +328,14 @@ def _boundary(entry: Mapping[str, Any]) -> Boundary:
 def _complaint(facts: Sequence[Fact]) -> str | None:
     """What the schema cannot see: ids used twice, and names of things that do not exist."""
     ids = [fact.id for fact in facts]
-    fields = {field.name for field in dataclasses.fields(Profile)}
     for fact in facts:
         if ids.count(fact.id) > 1:
             return f"{fact.id} is used twice."
         missing = sorted(set(fact.derived_from) - set(ids))
         if missing:
             return f"{fact.id} is derived from {', '.join(missing)}, which is not there."
-        if fact.unknown is not None and fact.unknown not in fields:
-            return f"{fact.id} names '{fact.unknown}', which is no field of a profile."
+        if fact.unknown is not None and fact.unknown not in assumptions.TABLE:
+            return f"{fact.id} names '{fact.unknown}', which is no assumption."
         strange = sorted({name for each in fact.replay for name in each.profiles} - set(profiles.PROFILES))
         if strange:
             return f"{fact.id} is replayed under {', '.join(strange)}, which is no profile."

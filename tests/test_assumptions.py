@@ -1,0 +1,102 @@
+"""What nobody has measured is read both ways, and a pass that rests on one reading says so."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mish_guard.engines.emulator import EmulatorEngine, assumptions, hazards, stakes
+from mish_guard.engines.emulator.arithmetic import Emulated
+from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16
+from mish_guard.engines.emulator.sketch import sketch
+from mish_guard.models import lowerings
+from tests import hostile
+from tests.conftest import Invoke
+
+
+def halves(mb: Any, x: Any, name: str) -> Any:
+    """Right by the exp form up to 1; beyond, by an operation whose range nobody knows."""
+    e = mb.exp(x=mb.minimum(x=x, y=1.0))
+    n = mb.mul(x=e, y=mb.add(x=e, y=2.0))
+    low = mb.mul(x=x, y=mb.real_div(x=n, y=mb.add(x=n, y=2.0)))
+    high = mb.mul(x=x, y=mb.tanh(x=mb.softplus_parametric(x=x, alpha=[1.0], beta=[1.0])))
+    return mb.select(cond=mb.less_equal(x=x, y=1.0), a=low, b=high, name=name)
+
+
+def test_a_lowering_on_an_operation_that_nobody_measured_rests_on_it() -> None:
+    assert stakes.resting_on(ANE, halves) == {"parametric-softplus-range": True}
+
+
+@pytest.mark.parametrize("name", ["exp", "stable-softplus"])
+def test_a_lowering_that_passes_either_way_rests_on_nothing(name: str) -> None:
+    assert not any(stakes.resting_on(ANE, lowerings.get(name).build).values())
+
+
+def test_what_fails_anyway_rests_on_nothing() -> None:
+    assert stakes.resting_on(ANE, lowerings.get("ratio").build) == {"infinite-ratio": False}
+
+
+def test_what_most_verdicts_rest_on_stands_first() -> None:
+    found = stakes.stakes(ANE, {"halves": halves, "exp": lowerings.get("exp").build})
+    assert [each.assumption.id for each in found][:2] == ["parametric-softplus-range", "constant-gain-range"]
+    assert (found[0].would_fall, found[1].would_fall, found[1].met_by) == (("halves",), (), ("exp",))
+    assert stakes.stakes(IEEE_FP16, {"halves": halves}) == ()
+
+
+INF = float("inf")
+READINGS: list[tuple[str, str, dict[str, Any], Any, Any]] = [
+    ("parametric-softplus-range", "softplus_parametric", {"x": [[20.0]], "alpha": [1.0], "beta": [1.0]}, 20.0, 0.0),
+    ("exp2-range", "exp2", {"x": [15.5]}, 46336.0, INF),
+    ("constant-gain-range", "mul", {"x": [20000.0], "y": 2.0}, 40000.0, INF),
+    ("cast-saturation", "cast", {"x": [1e9], "dtype": "fp16"}, INF, 65504.0),
+    ("infinite-ratio", "real_div", {"x": [INF], "y": INF}, 0.0, INF),
+    ("infinite-logarithm", "log", {"x": [INF]}, 0.0, INF),
+    ("silu-accuracy", "silu", {"x": [20.0]}, 20.0, 19.734375),
+    ("rank-2-hard-swish", "sigmoid_hard", {"x": [[20.0]]}, 1.0, 0.9609375),
+]
+
+
+@pytest.mark.parametrize(("name", "op", "operands", "friendly", "pessimistic"), READINGS)
+def test_both_readings_of_an_assumption(
+    name: str, op: str, operands: dict[str, Any], friendly: float, pessimistic: float
+) -> None:
+    x = operands["x"]
+    rest = {key: value for key, value in operands.items() if key != "x"}
+    graph = sketch(lambda mb, ref, result: getattr(mb, op)(x=ref, name=result, **rest))
+    # The input of a cast is single precision; here it stands in for one.
+    feeds = {"x": np.asarray(x)}
+    if op == "cast":
+        call = hazards.Call(op=op, operands=feeds)
+        assert assumptions.TABLE[name].read(call, feeds["x"]).tolist() == [pessimistic]
+        return
+    met = Emulated(ANE)
+    assert evaluate(graph, feeds, met)["y"].item() == friendly
+    assert met.met == {name}
+    assert evaluate(graph, feeds, Emulated(ANE, (name,)))["y"].item() == pessimistic
+
+
+def test_a_run_says_what_it_depends_on_and_can_be_read_the_other_way(tmp_path: Path) -> None:
+    powers = tmp_path / "powers.mlpackage"
+    shutil.copytree(hostile.GOOD, powers)
+    hostile.operation("softplus", lambda each: setattr(each, "type", "exp2"))(powers)
+    engine = EmulatorEngine(("ane", "ieee-fp16"))
+    feeds = [[np.full((1, 32, 8, 8), 15.5)]]
+    assert dict(engine.run(hostile.GOOD, feeds, "ane").readings) == {}
+    assert dict(engine.run(powers, feeds, "ieee-fp16").readings) == {}
+    execution = engine.run(powers, feeds, "ane")
+    assert list(execution.readings) == ["exp2-range"]
+    (friendly,), (pessimistic,) = execution.predictions, execution.readings["exp2-range"]()
+    assert [np.isfinite(each).all() for each in friendly] == [True, True, True]
+    assert len(pessimistic) == 3
+
+
+def test_calibrate_shows_what_verdicts_rest_on(invoke: Invoke) -> None:
+    out = invoke("calibrate", "--profile", "ane").out
+    for assumption in assumptions.TABLE.values():
+        assert f"{assumption.id}: {assumption.friendly}; or {assumption.pessimistic}" in out
+    assert "that would no longer pass: none; that change: exp, exp-unclamped" in out
