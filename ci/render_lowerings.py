@@ -58,7 +58,7 @@ def _rank(profiles: tuple[Surveyed, ...]) -> tuple[bool, int, float]:
 
 def _row(profiles: tuple[Surveyed, ...]) -> tuple[str, ...]:
     lowering, worst = lowerings.get(profiles[0].lowering), _worst(profiles)
-    over = [each.measurement.key.where for each in profiles if not ceiling.is_within(_figures(each))]
+    over = [each.measurement.key.place for each in profiles if not ceiling.is_within(_figures(each))]
     single = profiles[0].single_relative
     return (
         f"**`{lowering.name}`** (recommended)" if lowering.recommended else f"`{lowering.name}`",
@@ -79,7 +79,7 @@ def _worst(profiles: Iterable[Surveyed]) -> Figures:
 def _figures(each: Surveyed) -> Figures:
     figures = each.measurement.figures
     if figures is None:
-        msg = f"{each.lowering} at {each.measurement.key.where} has no figures."
+        msg = f"{each.lowering} at {each.measurement.key.place} has no figures."
         raise TypeError(msg)
     return figures
 

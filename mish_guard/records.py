@@ -14,6 +14,37 @@ from typing import Any
 from mish_guard.errors import UsageError
 
 
+class EngineName(str, enum.Enum):
+    """What executes a package."""
+
+    EMULATOR = "emulator"
+    COREML = "coreml"
+
+
+class Device(str, enum.Enum):
+    """What an operation ran on, or was planned for."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+    NE = "ne"
+    UNKNOWN = "unknown"
+
+
+class Stage(str, enum.Enum):
+    """On which step of its way a cell was lost.
+
+    `convert`, `load` and `predict` are the candidate's doing where its baseline got further; `engine` is the engine's
+    (an operation it does not know, an answer that never came); `machine` is the machine's (no memory, no disk), never
+    the tree's.
+    """
+
+    CONVERT = "convert"
+    LOAD = "load"
+    PREDICT = "predict"
+    ENGINE = "engine"
+    MACHINE = "machine"
+
+
 class Role(str, enum.Enum):
     """What a cell judges: the tree (candidate, graft) or the engine and the machine (the controls)."""
 
@@ -55,27 +86,27 @@ class Family(str, enum.Enum):
 
 
 _KEY = re.compile(
-    r"(?:(?P<role>[a-z-]+):)?(?P<family>[a-z]+)/(?P<case>[\w.+-]+)/(?P<frontend>[a-z-]+)/(?P<backend>[\w-]+)@(?P<where>[\w-]+)"
+    r"(?:(?P<role>[a-z-]+):)?(?P<family>[a-z]+)/(?P<case>[\w.+-]+)/(?P<frontend>[a-z-]+)/(?P<backend>[\w-]+)@(?P<place>[\w-]+)"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class CellKey:
-    """One point of the matrix, written `[role:]family/case/frontend/backend@where`.
+    """One point of the matrix, written `[role:]family/case/frontend/backend@place`.
 
-    `where` is an emulator profile (`ane`) or a compute unit (`cpu-and-ne`); the role `candidate` is not written.
+    `place` is an emulator profile (`ane`) or a compute unit (`cpu-and-ne`); the role `candidate` is not written.
     """
 
     family: Family
     case: str
     frontend: Frontend
     backend: Backend
-    where: str
+    place: str
     role: Role = Role.CANDIDATE
 
     def __str__(self) -> str:
         prefix = "" if self.role is Role.CANDIDATE else f"{self.role.value}:"
-        return f"{prefix}{self.family.value}/{self.case}/{self.frontend.value}/{self.backend.value}@{self.where}"
+        return f"{prefix}{self.family.value}/{self.case}/{self.frontend.value}/{self.backend.value}@{self.place}"
 
     @classmethod
     def parse(cls, text: str) -> CellKey:
@@ -89,10 +120,10 @@ class CellKey:
                 case=parts["case"],
                 frontend=Frontend(parts["frontend"]),
                 backend=Backend(parts["backend"]),
-                where=parts["where"],
+                place=parts["place"],
             )
         except (KeyError, ValueError):
-            msg = f"'{text}' is not a cell; expected [role:]family/case/frontend/backend@where, as a run prints them."
+            msg = f"'{text}' is not a cell; expected [role:]family/case/frontend/backend@place, as a run prints them."
             raise UsageError(msg) from None
 
 
@@ -115,11 +146,17 @@ class Worst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinadeFigures:
-    """Errors of the inputs that share sign and exponent."""
+    """Errors of the inputs that share sign and exponent.
+
+    `at` is the input of `max_ulp`. `material` is the largest |error| / (2**-11 + 2**-11 * |want|): up to 1 it is what
+    half precision itself loses at a number of that size, and no reason to call a lowering worse.
+    """
 
     count: int
     max_ulp: float
     mean_abs: float
+    at: float
+    material: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +171,7 @@ class Figures:
     max_abs: Worst
     max_ulp: Worst
     mean_abs: float
+    material: float
     digest: str
     binades: Mapping[str, BinadeFigures] = field(default_factory=dict)
     bad_intervals: tuple[BadInterval, ...] = ()
@@ -144,38 +182,38 @@ class Figures:
 class Failure:
     """Why a cell has no figures: the stage that failed and the reason, one line each."""
 
-    stage: str
+    stage: Stage
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where a cell ran, as far as the engine knows: `cpu`, `gpu`, `ne`, `unknown`, for each operation by name.
+    """Where a cell ran, as far as the engine knows: the device of each operation by name.
 
     `activation` joins the devices of the activation's operations by '+'; it is `none` for a model without any.
     """
 
     activation: str
-    ops: Mapping[str, str]
+    ops: Mapping[str, Device]
 
     @property
     def is_on_neural_engine(self) -> bool:
         """Whether the activation ran, or was planned, on a Neural Engine and nowhere else."""
-        return self.activation == "ne"
+        return self.activation == Device.NE.value
 
     @property
     def is_known(self) -> bool:
         """Whether the engine could tell at all."""
-        return self.activation != "unknown"
+        return self.activation != Device.UNKNOWN.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """One operation, constants apart: its name, MIL's name for what it does, and `cpu`, `gpu`, `ne` or `unknown`."""
+    """One operation, constants apart: its name, MIL's name for what it does, and its device."""
 
     name: str
     op: str
-    device: str
+    device: Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,12 +230,12 @@ class Attempt:
     @property
     def is_placed(self) -> bool:
         """Whether the plan puts the whole activation on the Neural Engine."""
-        return self.activation == "ne"
+        return self.activation == Device.NE.value
 
     @property
     def is_refused(self) -> bool:
         """Whether there is a plan and it puts the activation, or a part of it, elsewhere."""
-        return self.activation not in ("ne", "unknown")
+        return self.activation not in (Device.NE.value, Device.UNKNOWN.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,8 +252,8 @@ class Culprit:
 
     op: str
     name: str
-    got: str
-    want: str
+    got: float
+    want: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +262,8 @@ class Step:
 
     op: str
     name: str
-    got: str
-    want: str
+    got: float
+    want: float
     wrong: bool
 
 
@@ -234,7 +272,9 @@ class Measurement:
     """What one cell gave: figures, or the failure that took their place.
 
     `rung` is the shape on which a cell with a routing ladder was measured at a real Neural Engine; None elsewhere:
-    the shape is then the only one there is.
+    the shape is then the only one there is. `instrument` is the digest of what measured the cell (arithmetic, profile,
+    inputs, ceiling, formulas): figures of two instruments do not compare. `assumptions` are the ids of what nobody has
+    measured and the cell's pass rests on: read the other way, it would fail.
     """
 
     key: CellKey
@@ -246,14 +286,18 @@ class Measurement:
     repeats_agree: bool | None = None
     rung: str | None = None
     times: Times | None = None
+    instrument: str | None = None
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """The coremltools tree under test and the lowering it was asked to use.
 
-    `source`, `commit`, `native` and `diff` (what was patched, as a unified diff) are known of a tree that
-    `ci/build_coremltools.py` built.
+    `converter_sha256` is the hash of the converter of mish that converted, `tree_sha256` that of the installed files
+    of coremltools. `replaced` names the lowering that a build, or `--lowering`, put in place of the tree's own
+    converter; None for a tree that is judged as it is. `source`, `commit`, `native` and `diff` (what was patched, as a
+    unified diff) are known of a tree that `ci/build_coremltools.py` built.
     """
 
     coremltools: str
@@ -272,39 +316,77 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One pytest run of the matrix: who was judged, on what, and every measurement by key.
+class EnginePlace:
+    """What a place is: the engine it belongs to, what that ran on, and whether it is hardware.
 
-    `neural_engines` names the places that are, or play, a Neural Engine; `expected` the keys of every cell that the
-    run set out to measure; `controls_error` says what is wrong with the stored controls. A run of several engines
-    (`auto` on a Mac) says in `engines` which one each place belongs to, and holds their devices by name in `device`.
-    `attempts` is the climb of every routing ladder, `notes` what else a reader should know.
+    `is_neural_engine` says that the place is, or plays, a Neural Engine, so that the negative control must be caught.
+    """
+
+    engine: EngineName
+    device: Mapping[str, Any]
+    is_hardware: bool
+    is_neural_engine: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """A base tree that was converted and measured in the same run, and what it gave by key."""
+
+    candidate: Candidate
+    measurements: Mapping[str, Measurement]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """A road that was converted and not measured: its operations are those of a cell that was."""
+
+    road: str
+    ops: str
+    covered_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of the matrix: who was judged, on what, and every measurement by key.
+
+    `engines` says of every place what it is; `expected` are the keys of every cell that the run set out to measure.
+    `controls_error` says what is wrong with the stored controls, `broken` why the whole run proves nothing (the gate's
+    own code, its controls or the tree changed while it ran). `nonce` ties the file to the order it answers. `partial`
+    is the glob of a run that was asked for some cells only: it is never green as a whole. `against` is the base tree
+    of `--against`. `conversions` counts the packages that the tree made; `covered` the roads that were converted and
+    seen to be those of a measured cell. `attempts` is the climb of every routing ladder, `notes` what else a reader
+    should know.
     """
 
     candidate: Candidate
-    engine: str
-    device: Mapping[str, Any]
-    neural_engines: tuple[str, ...]
+    engines: Mapping[str, EnginePlace]
     matrix_sha256: str
     expected: tuple[str, ...]
     measurements: Mapping[str, Measurement]
     created: str
+    nonce: str = ""
     controls_error: str | None = None
-    engines: Mapping[str, str] = field(default_factory=dict)
+    broken: str | None = None
+    partial: str | None = None
+    against: Against | None = None
+    conversions: int = 0
+    covered: tuple[Covered, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     notes: tuple[str, ...] = ()
-    broken: str | None = None
-    conversions: int = 0
 
-    def engine_at(self, where: str) -> str:
-        """The name of the engine that a place belongs to."""
-        return self.engines.get(where, self.engine)
+    @property
+    def neural_engines(self) -> tuple[str, ...]:
+        """The places that are, or play, a Neural Engine."""
+        return tuple(place for place, each in self.engines.items() if each.is_neural_engine)
 
-    def is_hardware(self, where: str) -> bool:
+    def engine_at(self, place: str) -> EngineName:
+        """The engine that a place belongs to."""
+        return self.engines[place].engine
+
+    def is_hardware(self, place: str) -> bool:
         """Whether what was measured at a place ran on hardware."""
-        return self.engine_at(where) != "emulator"
+        return self.engines[place].is_hardware
 
-    def device_at(self, where: str) -> Mapping[str, Any]:
+    def device_at(self, place: str) -> Mapping[str, Any]:
         """What the engine of a place ran on."""
-        device: Mapping[str, Any] = self.device[self.engine_at(where)] if self.engines else self.device
-        return device
+        return self.engines[place].device

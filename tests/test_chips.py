@@ -14,7 +14,7 @@ import pytest
 
 from mish_guard.records import Measurement, Run
 from mish_guard.results import baseline
-from tests.test_verdict import CELL, ON_CPU, cell, run
+from tests.test_verdict import CELL, ON_CPU, cell, places, run
 
 ROOT = Path(__file__).parent.parent
 DEVICE = {
@@ -45,9 +45,9 @@ def _stored(folder: Path, measured: Run, where: str) -> None:
 def _on_a_mac(where: str, **changes: Any) -> Run:
     key = CELL.replace("@ane", f"@{where}")
     measured: Measurement = dataclasses.replace(cell(key), rung="8x8x32", **changes)
-    engine = {"engine": "coreml", "device": DEVICE}
     who = dataclasses.replace(run().candidate, converter_sha256="0" * 64)
-    return run(measured, neural_engines=("cpu-and-ne",), matrix_sha256="0" * 64, candidate=who, **engine)
+    engines = places(where, hardware=True, device=DEVICE)
+    return run(measured, engines=engines, matrix_sha256="0" * 64, candidate=who)
 
 
 def test_the_document_is_fresh() -> None:
@@ -73,7 +73,7 @@ def test_a_measured_chip_has_a_row(render: Any, tmp_path: Path) -> None:
     [
         _on_a_mac("cpu-and-ne", placement=ON_CPU),
         _on_a_mac("cpu-only", placement=ON_CPU),
-        dataclasses.replace(_on_a_mac("cpu-and-ne"), engine="emulator"),
+        dataclasses.replace(_on_a_mac("cpu-and-ne"), engines=places("cpu-and-ne", device=DEVICE)),
     ],
     ids=["not placed", "the CPU", "the emulator"],
 )

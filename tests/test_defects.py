@@ -91,7 +91,7 @@ def test_the_cells_of_a_defect_are_in_the_matrix_and_show_it(defect: Defect, as_
 
 
 def _is_named(cell: Measurement, defect: Defect) -> bool:
-    return cell.key.where == "ane" and defects.defect(cell, [defect]) is not None
+    return cell.key.place == "ane" and defects.defect(cell, [defect]) is not None
 
 
 def test_a_sound_run_shows_no_defect_but_in_its_known_gaps(exp_results: Path) -> None:

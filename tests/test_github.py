@@ -18,7 +18,7 @@ from mish_guard.errors import ExitCode, UnreadableFileError
 from mish_guard.github import announce, numbers, overall, words, workflow
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement
-from mish_guard.records import Attempt, Placed
+from mish_guard.records import Attempt, Device, Placed
 from mish_guard.report import as_json, facts, markdown
 from mish_guard.results import baseline, run_file
 
@@ -221,7 +221,7 @@ def test_a_summary_stays_below_githubs_limit_and_says_what_it_leaves_out(failed:
 
 
 def test_a_plan_that_places_nothing_is_shown(passed: Judgement) -> None:
-    operation = Placed(name="<b>", op="softplus", device="cpu")
+    operation = Placed(name="<b>", op="softplus", device=Device.CPU)
     attempt = Attempt(ladder="sweep", rung="8x8x32", cell="a", activation="cpu", operations=(operation,) * 2000)
     run = dataclasses.replace(passed.run, attempts=(attempt,))
     text = markdown.summary(facts.gather(dataclasses.replace(passed, run=run)))

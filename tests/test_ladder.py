@@ -17,7 +17,7 @@ from mish_guard.matrix.plan import Place
 from mish_guard.matrix.shape_search import Ladder
 from mish_guard.models import controls, networks
 from mish_guard.models.shapes import LADDERS, MOST_FLATTENED, Rung
-from mish_guard.records import CellKey, Placed, Placement, Role
+from mish_guard.records import CellKey, Device, Placed, Placement, Role
 from tests.conftest import SMALL_MATRIX
 
 CONTROLS = files.DATA / "controls"
@@ -59,7 +59,7 @@ class Climb:
         if device == "dies":
             msg = "Core ML aborted the process: SIGABRT."
             raise MachineError(msg)
-        operations = (Placed(name="y", op="softplus", device=device),)
+        operations = (Placed(name="y", op="softplus", device=Device(device.split("+")[0])),)
         return Execution(predictions=(), placement=Placement(activation=device, ops={}), operations=operations)
 
 

@@ -140,7 +140,7 @@ def test_the_shipped_baselines_hold_the_shipped_matrix(path: Path) -> None:
     from mish_guard.matrix.plan import Place
 
     stored = baseline.load(path)
-    where = stored.provenance["where"]
+    where = stored.provenance["place"]
     place = Place(name=where, is_neural_engine=profiles.get(where).is_neural_engine)
     cells = {str(cell.key) for cell in plan.load(plan.DEFAULT, [place]) if not cell.key.role.is_control}
     assert stored.cells.keys() == cells

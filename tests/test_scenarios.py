@@ -101,7 +101,7 @@ def baselines(ended: Mapping[str, Ended], tmp_path_factory: pytest.TempPathFacto
         donor = each.run if each.scenario.baseline == "own" else ended[DONORS[each.scenario.profile]].run
         if each.run is None or donor is None:
             continue
-        for where in sorted({cell.key.where for cell in donor.measurements.values()}):
+        for where in sorted({cell.key.place for cell in donor.measurements.values()}):
             path = baseline.path_of(folder / name, donor.engine_at(where), where, each.run.device_at(where))
             path.parent.mkdir(exist_ok=True)
             path.write_text(baseline.text_of(donor, where, reason="tests", repeats=1))
@@ -192,7 +192,7 @@ def test_an_abort_and_a_hang_are_findings(
 def test_the_neural_engine_of_a_virtual_machine_is_never_asked_for(name: str, ended: Mapping[str, Ended]) -> None:
     run = ended[name].run
     assert run is not None
-    places = {cell.key.where for cell in run.measurements.values()}
+    places = {cell.key.place for cell in run.measurements.values()}
     assert places & UNITS.keys() == {"cpu-only", "cpu-and-gpu"}
     assert places - UNITS.keys() == (set(profiles.PROFILES) if name == "auto-hosted-vm" else set())
 
@@ -222,7 +222,7 @@ def test_figures_of_another_shape_are_not_compared(ended: Mapping[str, Ended]) -
     digests = {run.measurements[sweep].figures.digest for run in (climbed, healthy)}  # type: ignore[union-attr]
     assert len(digests) == 1
     cells = baseline.judged_cells(healthy, "cpu-and-ne")
-    stored = baseline.Baseline(path="b", formula=baseline.FORMULA, provenance={}, cells=cells)
+    stored = baseline.Baseline(path="b", provenance={}, cells=cells)
     judged = verdict.judge(climbed, {"cpu-and-ne": stored}, defects.load_defects())
     assert (judged.verdict.value, judged.exit_code) == ("INCONCLUSIVE", 11)
     (finding,) = [each for each in judged.findings if each.cell == sweep]

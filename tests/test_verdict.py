@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,15 +21,17 @@ from mish_guard.records import (
     Candidate,
     CellKey,
     Culprit,
+    EngineName,
+    EnginePlace,
     Failure,
     Figures,
     Measurement,
     Placement,
     Run,
+    Stage,
     Worst,
 )
 from mish_guard.report import facts, text
-from mish_guard.results import baseline
 from mish_guard.results.baseline import Baseline
 
 CELL = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
@@ -36,6 +39,10 @@ GRAFT = f"graft:{CELL}"
 NEGATIVE = "negative-control:sweep/mish-k3/stored/mlprogram-fp16@ane"
 POSITIVE = "positive-control:sweep/mish-k3/stored/mlprogram-fp16@ane"
 CLIFF = BadInterval(first=10.3984375, last=32752.0, count=11981)
+
+
+def binade(ulp: float, *, material: float = 2.0) -> BinadeFigures:
+    return BinadeFigures(count=1024, max_ulp=ulp, mean_abs=1e-4, at=8.5, material=material)
 
 
 def figures(**changed: Any) -> Figures:
@@ -48,8 +55,9 @@ def figures(**changed: Any) -> Figures:
         "max_abs": Worst(value=0.002, at=3.5),
         "max_ulp": Worst(value=4.0, at=-10.0),
         "mean_abs": 1e-4,
+        "material": 2.0,
         "digest": "0" * 64,
-        "binades": {"+[8, 16)": BinadeFigures(count=1024, max_ulp=4.0, mean_abs=1e-4)},
+        "binades": {"+[8, 16)": binade(4.0)},
         "specials": {"+inf": "+inf", "-inf": "-0", "nan": "+inf"},
     }
     return Figures(**{**good, **changed})
@@ -65,13 +73,25 @@ def cell(key: str, values: Figures | None = None, **changed: Any) -> Measurement
     return dataclasses.replace(measured, **changed)
 
 
+def places(*names: str, hardware: bool = False, device: Mapping[str, Any] | None = None) -> dict[str, EnginePlace]:
+    """What each place is: a Neural Engine unless its name says otherwise."""
+    engine = EngineName.COREML if hardware else EngineName.EMULATOR
+    return {
+        name: EnginePlace(
+            engine=engine,
+            device=device or {},
+            is_hardware=hardware,
+            is_neural_engine=name not in ("ieee-fp16", "cpu-only", "cpu-and-gpu"),
+        )
+        for name in names
+    }
+
+
 def run(*cells: Measurement, **changed: Any) -> Run:
     who = Candidate(coremltools="9.0", path="/", lowering="exp", converter_sha256="", torch="", numpy="", python="")
     measured = Run(
         candidate=who,
-        engine="emulator",
-        device={},
-        neural_engines=("ane",),
+        engines=places(*{"ane": None, **{each.key.place: None for each in cells}}),
         matrix_sha256="",
         expected=tuple(str(each.key) for each in cells),
         measurements={str(each.key): each for each in cells},
@@ -82,7 +102,7 @@ def run(*cells: Measurement, **changed: Any) -> Run:
 
 def stored(*cells: Measurement, **changed: Any) -> dict[str, Baseline]:
     held = {str(each.key): each for each in cells}
-    made = Baseline(path="b", formula=baseline.FORMULA, provenance={}, cells=held)
+    made = Baseline(path="b", provenance={}, cells=held)
     return {"ane": dataclasses.replace(made, **changed)}
 
 
@@ -120,8 +140,8 @@ def test_without_a_baseline_nothing_is_green() -> None:
     assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.NO_BASELINE)
 
 
-def test_a_baseline_of_other_formulas_is_not_comparable() -> None:
-    base = stored(cell(CELL), cell(GRAFT), formula={"measure": 0, "ceiling": 0})
+def test_figures_of_another_instrument_are_not_comparable() -> None:
+    base = stored(cell(CELL, instrument="0" * 64), cell(GRAFT, instrument="0" * 64))
     judged = verdict.judge(run(cell(CELL), cell(GRAFT), *ARMS), base, ())
     assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.LOST)
     assert {each.status for each in judged.findings} == {Status.NOT_COMPARABLE}
@@ -154,7 +174,8 @@ def test_no_shape_excuses_a_broken_ceiling() -> None:
     ids=["seen and used", "emulated", "not seen", "not used"],
 )
 def test_a_neural_engine_was_measured_only_if(cells: tuple[Measurement, ...], engine: str, measured: list[str]) -> None:
-    assert verdict.measured_neural_engines(run(*cells, engine=engine)) == measured
+    made = run(*cells, engines=places("ane", hardware=engine == "coreml"))
+    assert verdict.measured_neural_engines(made) == measured
 
 
 @pytest.mark.parametrize(
@@ -188,7 +209,7 @@ def test_a_neural_engine_without_a_candidate_cell_is_not_green() -> None:
 def test_every_neural_engine_must_catch_the_negative_control() -> None:
     second = cell(CELL.replace("@ane", "@ane-ftz"))
     base = {**BASE, "ane-ftz": stored(second)["ane"]}
-    judged = verdict.judge(run(cell(CELL), cell(GRAFT), second, *ARMS, neural_engines=("ane", "ane-ftz")), base, ())
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), second, *ARMS), base, ())
     assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
 
 
@@ -213,8 +234,8 @@ def test_a_control_that_was_to_be_measured_and_was_not_is_lost() -> None:
 
 
 def test_a_failed_engine_loses_the_cell_and_a_failed_conversion_fails_it() -> None:
-    engine = cell(CELL, figures=None, failure=Failure(stage="engine", reason="no such op"))
-    convert = cell(CELL, figures=None, failure=Failure(stage="convert", reason="no such layer"))
+    engine = cell(CELL, figures=None, failure=Failure(stage=Stage.ENGINE, reason="no such op"))
+    convert = cell(CELL, figures=None, failure=Failure(stage=Stage.CONVERT, reason="no such layer"))
     assert verdict.judge(run(engine, cell(GRAFT), *ARMS), BASE, ()).exit_code is ExitCode.LOST
     failed = verdict.judge(run(convert, cell(GRAFT), *ARMS), BASE, ())
     assert failed.exit_code is ExitCode.FAIL
@@ -225,7 +246,7 @@ def test_every_way_to_die_is_told() -> None:
     """Although both are cells lost by the engine."""
     deaths = ("Core ML aborted the process while predicting: SIGABRT.", "Core ML did not answer within 6 s.")
     cells = [
-        cell(key, figures=None, failure=Failure(stage="engine", reason=reason))
+        cell(key, figures=None, failure=Failure(stage=Stage.ENGINE, reason=reason))
         for key, reason in zip((CELL, GRAFT), deaths, strict=True)
     ]
     provenance = {"candidate": {"lowering": "exp"}, "created": "", "reason": ""}
@@ -250,7 +271,7 @@ def test_different_bits_for_one_input_are_red() -> None:
 
 
 def _binade(ulp: float) -> dict[str, BinadeFigures]:
-    return {"+[8, 16)": BinadeFigures(count=1024, max_ulp=ulp, mean_abs=1e-4)}
+    return {"+[8, 16)": binade(ulp)}
 
 
 # The limit is 4 * 1.25 + 0.5.
@@ -338,16 +359,16 @@ def test_a_gap_that_passes_where_nothing_can_be_seen_is_no_evidence(
 @pytest.mark.parametrize(
     ("interval", "op", "got", "signature"),
     [
-        (CLIFF, "softplus", "0", Signature.SOFTPLUS_CLIFF),
-        (CLIFF, None, "", Signature.SOFTPLUS_CLIFF),
-        (None, "softplus", "0", Signature.SOFTPLUS_CLIFF),
-        (BadInterval(first=5.1953125, last=32752.0, count=1), "add", "inf", Signature.EXP_OVERFLOW),
-        (BadInterval(first=-9.0, last=-7.0, count=1), "exp", "0", Signature.NEGATIVE_TAIL),
-        (BadInterval(first=1.0, last=2.0, count=1), "tanh", "0.5", Signature.PRECISION),
+        (CLIFF, "softplus", 0.0, Signature.SOFTPLUS_CLIFF),
+        (CLIFF, None, 0.0, Signature.SOFTPLUS_CLIFF),
+        (None, "softplus", 0.0, Signature.SOFTPLUS_CLIFF),
+        (BadInterval(first=5.1953125, last=32752.0, count=1), "add", float("inf"), Signature.EXP_OVERFLOW),
+        (BadInterval(first=-9.0, last=-7.0, count=1), "exp", 0.0, Signature.NEGATIVE_TAIL),
+        (BadInterval(first=1.0, last=2.0, count=1), "tanh", 0.5, Signature.PRECISION),
     ],
 )
-def test_errors_are_told_apart(interval: BadInterval | None, op: str | None, got: str, signature: Signature) -> None:
-    culprit = None if op is None else Culprit(op=op, name="y", got=got, want="1")
+def test_errors_are_told_apart(interval: BadInterval | None, op: str | None, got: float, signature: Signature) -> None:
+    culprit = None if op is None else Culprit(op=op, name="y", got=got, want=1.0)
     bad = figures(n_over_ceiling=1, n_collapsed=1, bad_intervals=() if interval is None else (interval,))
     assert defects.signature(cell(CELL, bad, culprit=culprit)) is signature
 

@@ -36,8 +36,8 @@ def show(name: str, *, lowering: str | None, x: float | None, matrix_file: Path 
     Without `lowering`, the one of the last run in `out` is used. Raises UsageError for a name that is no cell.
     """
     key = CellKey.parse(name)
-    engine = registry.create("emulator" if key.where in profiles.PROFILES else "coreml", [key.where])
-    place = Place(name=key.where, is_neural_engine=engine.is_neural_engine(key.where))
+    engine = registry.create("emulator" if key.place in profiles.PROFILES else "coreml", [key.place])
+    place = Place(name=key.place, is_neural_engine=engine.is_neural_engine(key.place))
     cells = plan.load(matrix_file or plan.DEFAULT, [place])
     cell = next((cell for cell in cells if cell.key == key), plan.Cell(key=key, known_gap=None))
     used = lowering or _last_lowering(out)
@@ -107,7 +107,7 @@ def _echo_trace(measurer: Measurer, engine: Engine, measured: Measurement, x: fl
     at = x if x is not None else (figures.max_abs.at if interval is None else interval.first)
     located = case.locate(at)
     feed, place = located if located is not None else (0, None)
-    steps = engine.trace(measurer.package(measured.key), case.feeds()[feed], measured.key.where, place)
+    steps = engine.trace(measurer.package(measured.key), case.feeds()[feed], measured.key.place, place)
     if not steps:
         click.echo(f"The engine '{engine.name}' cannot look between operations.")
         return
@@ -116,7 +116,13 @@ def _echo_trace(measurer: Measurer, engine: Engine, measured: Measurement, x: fl
     where = f"at x = {at!r} ({fp16.hex_bits(at)})" if located is not None else "where each is wrong, or largest"
     click.echo(f"every operation {where}, beside the same graph in float64:")
     rows = [
-        (step.op, step.name, step.got, step.want, _mark(step.wrong, culprit is not None and step.name == culprit.name))
+        (
+            step.op,
+            step.name,
+            f"{step.got:.6g}",
+            f"{step.want:.6g}",
+            _mark(step.wrong, culprit is not None and step.name == culprit.name),
+        )
         for step in steps
     ]
     click.echo(table.render(("op", "name", "got", "float64", ""), rows))

@@ -29,7 +29,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, form: Format) -> Exit
         figures, culprit = _figures(each), each.measurement.culprit
         return (
             each.lowering,
-            each.measurement.key.where,
+            each.measurement.key.place,
             str(each.n_ops),
             words.interval(defects.main_interval(each.measurement)) or "none",
             "" if culprit is None else culprit.op,
@@ -70,7 +70,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, form: Format) -> Exit
 
 def _progress(measured: Iterable[Any]) -> Iterable[Any]:
     for each in measured:
-        click.echo(f"{each.lowering} @ {each.measurement.key.where}", err=True)
+        click.echo(f"{each.lowering} @ {each.measurement.key.place}", err=True)
         yield each
 
 
@@ -84,7 +84,7 @@ def _document(each: Any) -> dict[str, Any]:
     lowering = lowerings.get(each.lowering)
     return {
         "lowering": each.lowering,
-        "profile": each.measurement.key.where,
+        "profile": each.measurement.key.place,
         "formula": lowering.formula,
         "source": lowering.source,
         "known": lowering.known,

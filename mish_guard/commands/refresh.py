@@ -99,7 +99,7 @@ def _digest(cell: Measurement) -> str | None:
 
 
 def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, str]:
-    places = sorted({measurement.key.where for measurement in run.measurements.values()})
+    places = sorted({measurement.key.place for measurement in run.measurements.values()})
     return {
         baseline.path_of(folder, run.engine_at(where), where, run.device_at(where)): baseline.text_of(
             run, where, reason=reason, repeats=repeats

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mish_guard.records import Placed, Placement
+from mish_guard.records import Device, Placed, Placement
 
 # What stands between the activation and the model's inputs and outputs, by MIL's names; all else is activation.
 STRUCTURAL = frozenset({"cast", "conv", "linear", "matmul", "reshape", "expand_dims", "squeeze", "transpose"})
 
-NEURAL_ENGINE = "ne"
-UNKNOWN = "unknown"
+NEURAL_ENGINE = Device.NE.value
+UNKNOWN = Device.UNKNOWN.value
 
 
 def summary(operations: Iterable[Placed]) -> Placement:
@@ -19,6 +19,6 @@ def summary(operations: Iterable[Placed]) -> Placement:
     No operation at all is no placement: the activation is then `unknown`.
     """
     placed = tuple(operations)
-    devices = {each.device for each in placed if each.op not in STRUCTURAL}
+    devices = {each.device.value for each in placed if each.op not in STRUCTURAL}
     activation = "+".join(sorted(devices)) or ("none" if placed else UNKNOWN)
     return Placement(activation=activation, ops={each.name: each.device for each in placed})

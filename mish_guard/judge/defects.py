@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mish_guard import files
-from mish_guard.records import BadInterval, Measurement
+from mish_guard.records import BadInterval, Measurement, Stage
 
 DEFECTS = files.DATA / "defects.yml"
 
@@ -79,7 +80,7 @@ def load_defects(path: Path = DEFECTS) -> tuple[Defect, ...]:
 def signature(measurement: Measurement) -> Signature:
     """The kind of error of a measurement that is over the ceiling, or that has no figures."""
     if measurement.failure is not None:
-        return Signature.CONVERSION if measurement.failure.stage == "convert" else Signature.ENGINE
+        return Signature.CONVERSION if measurement.failure.stage is Stage.CONVERT else Signature.ENGINE
     interval = main_interval(measurement)
     culprit = measurement.culprit
     if interval is not None and interval.last < 0:
@@ -91,7 +92,7 @@ def signature(measurement: Measurement) -> Signature:
     if culprit is not None and culprit.op == "reduce_log_sum_exp":
         # Its sum overflows inside; what comes out is 0.
         return Signature.EXP_OVERFLOW
-    if culprit is not None and culprit.got.lstrip("+-") in ("inf", "nan"):
+    if culprit is not None and not math.isfinite(culprit.got):
         return Signature.EXP_OVERFLOW
     return Signature.PRECISION
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from mish_guard.judge import compare
 from mish_guard.numerics import ceiling
-from mish_guard.records import Measurement, Role, Run
-from mish_guard.results.baseline import FORMULA, Baseline
+from mish_guard.records import Measurement, Role, Run, Stage
+from mish_guard.results.baseline import Baseline
 
 
 class Status(str, enum.Enum):
@@ -54,8 +54,8 @@ def rows(run: Run, baselines: Mapping[str, Baseline]) -> Iterator[Row]:
         found = Status.LOST
         if measurement is not None:
             found = _status(measurement, baseline, baselines)
-            if measurement.key.where in run.neural_engines:
-                found = _at_neural_engine(found, measurement, baseline, sees=measurement.key.where in seen)
+            if measurement.key.place in run.neural_engines:
+                found = _at_neural_engine(found, measurement, baseline, sees=measurement.key.place in seen)
         yield Row(cell=key, status=found, measurement=measurement, baseline=baseline)
 
 
@@ -63,14 +63,19 @@ def _status(measurement: Measurement, baseline: Measurement | None, baselines: M
     """One cell that was measured, by its figures alone."""
     if measurement.key.role.is_control:
         return Status.CONTROL_OK if ceiling.complaint(measurement) is None else Status.CONTROL_FAILED
-    if measurement.failure is not None and measurement.failure.stage != "convert":
+    if measurement.failure is not None and measurement.failure.stage is not Stage.CONVERT:
         return Status.LOST
     if ceiling.complaint(measurement) is not None:
         return Status.GAP_CLOSED if ceiling.is_closed_gap(measurement) else Status.OVER_CEILING
-    there = baselines.get(measurement.key.where)
+    there = baselines.get(measurement.key.place)
     if baseline is None:
         return Status.NO_BASELINE if there is None else Status.NEW
-    if there is None or dict(there.formula) != FORMULA or measurement.figures is None or baseline.figures is None:
+    if (
+        there is None
+        or measurement.instrument != baseline.instrument
+        or measurement.figures is None
+        or baseline.figures is None
+    ):
         return Status.NOT_COMPARABLE
     if measurement.rung != baseline.rung:
         # Another shape is another model: figures that agree, or do not, say nothing about a change of the tree.
@@ -103,6 +108,6 @@ def seeing(run: Run) -> frozenset[str]:
     caught: dict[str, bool] = {}
     for measurement in run.measurements.values():
         if measurement.key.role is Role.NEGATIVE_CONTROL:
-            where = measurement.key.where
+            where = measurement.key.place
             caught[where] = caught.get(where, True) and ceiling.complaint(measurement) is None
     return frozenset(where for where in run.neural_engines if caught.get(where, False))

@@ -93,7 +93,7 @@ def _gap_defects(rows: Sequence[Row], defects: Sequence[Defect]) -> dict[str, st
 def _armed(run: Run, rows: Sequence[Row]) -> bool:
     """Every Neural Engine of the run had at least one control of each kind, and every control did what it must."""
     controls = [row for row in rows if row.measurement is not None and row.measurement.key.role.is_control]
-    there = {(row.measurement.key.role, row.measurement.key.where) for row in controls if row.measurement is not None}
+    there = {(row.measurement.key.role, row.measurement.key.place) for row in controls if row.measurement is not None}
     wanted = {(role, where) for role in (Role.NEGATIVE_CONTROL, Role.POSITIVE_CONTROL) for where in run.neural_engines}
     return (
         run.controls_error is None
@@ -154,7 +154,7 @@ def _conclude(
 def _judges_the_tree(run: Run, rows: Sequence[Row]) -> bool:
     """Every Neural Engine of the run measured a cell of the candidate; without one, any place did."""
     places = {
-        row.measurement.key.where for row in rows if row.measurement and row.measurement.key.role is Role.CANDIDATE
+        row.measurement.key.place for row in rows if row.measurement and row.measurement.key.role is Role.CANDIDATE
     }
     return bool(places) and set(run.neural_engines) <= places
 
@@ -162,7 +162,7 @@ def _judges_the_tree(run: Run, rows: Sequence[Row]) -> bool:
 def _used_neural_engines(run: Run) -> set[str]:
     """The Neural Engines of the run on which at least one cell of the candidate's mish was placed."""
     judged = [cell for cell in run.measurements.values() if cell.key.role is Role.CANDIDATE]
-    used = {cell.key.where for cell in judged if cell.key.family is not Family.SURFACE and compare.placed(cell)}
+    used = {cell.key.place for cell in judged if cell.key.family is not Family.SURFACE and compare.placed(cell)}
     return used & set(run.neural_engines)
 
 
@@ -293,7 +293,7 @@ def _message(row: Row, measurement: Measurement) -> str:
 def _incomparable(measurement: Measurement, baseline: Measurement | None) -> str:
     if baseline is not None and measurement.rung != baseline.rung:
         return f"measured at {measurement.rung or 'the one shape'}, the baseline at {baseline.rung or 'the one shape'}"
-    return "the baseline was measured by other formulas"
+    return "the baseline was measured by another emulator, or by other formulas"
 
 
 def _devices(measurement: Measurement) -> str:

@@ -16,7 +16,7 @@ from mish_guard.matrix.shape_search import Ladder
 from mish_guard.models import controls, lowerings, networks
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import ceiling
-from mish_guard.records import CellKey, Culprit, Failure, Measurement, Role
+from mish_guard.records import CellKey, Culprit, Failure, Measurement, Role, Stage
 
 
 class Measurer:
@@ -61,9 +61,9 @@ class Measurer:
                 times=execution.times,
             )
         except ConversionError as error:
-            return dataclasses.replace(blank, failure=Failure(stage="convert", reason=str(error)))
+            return dataclasses.replace(blank, failure=Failure(stage=Stage.CONVERT, reason=str(error)))
         except GuardError as error:
-            return dataclasses.replace(blank, failure=Failure(stage="engine", reason=str(error)))
+            return dataclasses.replace(blank, failure=Failure(stage=Stage.ENGINE, reason=str(error)))
         return dataclasses.replace(measured, culprit=self._culprit(measured, package, case))
 
     def case(self, key: CellKey) -> networks.Case:
@@ -80,7 +80,7 @@ class Measurer:
         return self._witnesses.package(self._recipe(key, rung))
 
     def _execute(self, key: CellKey, package: Path, rung: Rung | None = None) -> Execution:
-        return self._engine.run(package, _on(networks.case(key.case), rung).feeds(), key.where)
+        return self._engine.run(package, _on(networks.case(key.case), rung).feeds(), key.place)
 
     def _climb(self, key: CellKey, rung: Rung) -> Execution:
         """A cell on a rung, executed once however often it is asked for; raises again what it raised."""
@@ -111,7 +111,7 @@ class Measurer:
         interval = defects.main_interval(measured)
         located = None if interval is None else case.locate(interval.first)
         feed, place = located if located is not None else (0, None)
-        return self._engine.first_wrong(package, case.feeds()[feed], measured.key.where, place)
+        return self._engine.first_wrong(package, case.feeds()[feed], measured.key.place, place)
 
 
 def _on(case: networks.Case, rung: Rung | None) -> networks.Case:

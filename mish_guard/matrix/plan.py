@@ -66,7 +66,7 @@ def _cells(group: dict[str, Any], places: Sequence[Place]) -> Iterator[Cell]:
                         case=case,
                         frontend=Frontend(frontend),
                         backend=Backend(backend),
-                        where=place.name,
+                        place=place.name,
                         role=role,
                     )
                     yield Cell(key=key, known_gap=group.get("known_gap") if place.is_neural_engine else None)

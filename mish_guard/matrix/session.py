@@ -20,7 +20,7 @@ from mish_guard.matrix.measurer import Measurer
 from mish_guard.matrix.order import Order
 from mish_guard.matrix.plan import Place
 from mish_guard.models import controls, lowerings
-from mish_guard.records import Candidate, Measurement, Run
+from mish_guard.records import Candidate, EngineName, EnginePlace, Measurement, Run
 from mish_guard.results import run_file
 
 
@@ -98,15 +98,12 @@ class Session:
         """Everything but the tests of the results file."""
         return Run(
             candidate=self.candidate,
-            engine=self._engine.name,
-            device=self._engine.device(),
-            neural_engines=tuple(place.name for place in self.places if place.is_neural_engine),
+            engines=self._places(),
             matrix_sha256=plan.digest(self._matrix),
             expected=tuple(str(cell.key) for cell in self.cells),
             measurements=self.measurements,
             created=dt.datetime.now(dt.timezone.utc).replace(microsecond=0).isoformat(),
             controls_error=self._controls_error,
-            engines=self._engine.engines(),
             attempts=() if self._measurer is None else tuple(self._measurer.ladder.attempts),
             notes=tuple(self._notes),
             broken=self._broken(),
@@ -135,12 +132,21 @@ class Session:
 
     def _machine_key(self) -> str | None:
         """The key of the machine whose Neural Engine this run uses; None where it uses none."""
-        names = {**dict.fromkeys(self._engine.places(), self._engine.name), **self._engine.engines()}
-        real = [name for name in names if self._engine.is_neural_engine(name) and self._engine.is_hardware(name)]
-        if not real:
-            return None
-        device = self._engine.device()
-        return remembered.machine_key(device[names[real[0]]] if self._engine.engines() else device)
+        real = [each.device for each in self._places().values() if each.is_neural_engine and each.is_hardware]
+        return remembered.machine_key(real[0]) if real else None
+
+    def _places(self) -> dict[str, EnginePlace]:
+        """Every place with the engine that it belongs to."""
+        device, named = self._engine.device(), self._engine.engines()
+        return {
+            place.name: EnginePlace(
+                engine=EngineName(named.get(place.name, self._engine.name)),
+                device=device[named[place.name]] if named else device,
+                is_hardware=self._engine.is_hardware(place.name),
+                is_neural_engine=place.is_neural_engine,
+            )
+            for place in self.places
+        }
 
 
 def _controls_error(folder: Path) -> str | None:

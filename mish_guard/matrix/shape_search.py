@@ -48,7 +48,7 @@ class Ladder:
         ladder = networks.case(key.case).ladder
         if ladder is None or not self._climbs(key):
             return None
-        spot = (ladder, key.where)
+        spot = (ladder, key.place)
         if spot not in self._chosen:
             self._chosen[spot] = self._climb(ladder, key)
         return self._chosen[spot]
@@ -60,7 +60,7 @@ class Ladder:
         return {ladder: rung for ladder, rung in chosen if (ladder, rung) not in refused}
 
     def _climbs(self, key: CellKey) -> bool:
-        is_real = self._engine.is_hardware(key.where) and self._engine.is_neural_engine(key.where)
+        is_real = self._engine.is_hardware(key.place) and self._engine.is_neural_engine(key.place)
         return is_real and key.backend in _HALF
 
     def _climb(self, ladder: str, key: CellKey) -> Rung:
@@ -81,7 +81,7 @@ class Ladder:
         for role in _JUDGES:
             for cell in self._cells:
                 found = cell.key
-                shares = (found.role, found.where, networks.case(found.case).ladder) == (role, key.where, ladder)
+                shares = (found.role, found.place, networks.case(found.case).ladder) == (role, key.place, ladder)
                 if shares and self._climbs(found) and cell.known_gap is None:
                     if found != key:
                         yield found

@@ -90,7 +90,7 @@ def _measure(engine: EmulatorEngine, saved: Path, case: networks.Case, where: st
         case=_CASE,
         frontend=Frontend.TORCHSCRIPT,
         backend=Backend.MLPROGRAM_FP16,
-        where=where,
+        place=where,
     )
     measured = Measurement(key=key, known_gap=None, figures=figures)
     return dataclasses.replace(measured, culprit=_culprit(engine, saved, case, measured))
@@ -102,4 +102,4 @@ def _culprit(engine: EmulatorEngine, saved: Path, case: networks.Case, measured:
     if located is None:
         return None
     feed, place = located
-    return engine.first_wrong(saved, case.feeds()[feed], measured.key.where, place)
+    return engine.first_wrong(saved, case.feeds()[feed], measured.key.place, place)

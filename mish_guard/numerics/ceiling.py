@@ -73,7 +73,7 @@ def complaint(measurement: Measurement) -> str | None:
     loses them is not the candidate's fault. A known gap must be outside too: one that passes has to be tightened.
     """
     if measurement.failure is not None:
-        return f"no figures: {measurement.failure.stage} failed: {measurement.failure.reason}"
+        return f"no figures: {measurement.failure.stage.value} failed: {measurement.failure.reason}"
     if measurement.figures is None or measurement.figures.n_covered == 0:
         return "nothing was measured: the model carried none of the inputs"
     if measurement.repeats_agree is False:

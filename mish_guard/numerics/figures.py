@@ -19,7 +19,10 @@ from mish_guard.numerics import fp16
 from mish_guard.numerics.ceiling import CEILING, Ceiling
 from mish_guard.records import BadInterval, BinadeFigures, Figures, Worst
 
-FORMULA_VERSION = 1
+FORMULA_VERSION = 2
+
+# An error of half precision itself: half a unit in the last place at 1 and above, and as much below.
+MATERIAL = 2.0**-11
 
 Half = NDArray[np.float16]
 Doubles = NDArray[np.float64]
@@ -76,6 +79,7 @@ class _Errors:
         self.finite = np.isfinite(values)
         self.abs = np.where(self.finite, np.abs(np.where(self.finite, values, 0.0) - want), fp16.MAX_FINITE)
         self.ulp = self.abs / fp16.spacing(want)
+        self.material = self.abs / (MATERIAL + MATERIAL * size)
         self.over = ~ceiling.within(values, want, size)
         self.collapsed = ceiling.collapsed(values, want, size)
 
@@ -90,6 +94,7 @@ class _Errors:
             "max_abs": _worst(self.abs, at),
             "max_ulp": _worst(self.ulp, at),
             "mean_abs": float(self.abs.mean()) if len(at) else 0.0,
+            "material": float(self.material.max()) if len(at) else 0.0,
         }
 
 
@@ -117,15 +122,22 @@ def _binades(at: Doubles, errors: _Errors) -> dict[str, BinadeFigures]:
         return {}
     numbers = fp16.binade(at)
     starts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
-    counts = np.diff(np.concatenate((starts, [len(at)])))
-    worst = np.maximum.reduceat(errors.ulp, starts)
-    total = np.add.reduceat(errors.abs, starts)
+    stops = (*starts[1:], len(at))
     return {
-        fp16.binade_name(int(numbers[start])): BinadeFigures(
-            count=int(count), max_ulp=float(ulp), mean_abs=float(each / count)
-        )
-        for start, count, ulp, each in zip(starts, counts, worst, total, strict=True)
+        fp16.binade_name(int(numbers[start])): _binade(at[start:stop], errors, slice(start, stop))
+        for start, stop in zip(starts, stops, strict=True)
     }
+
+
+def _binade(at: Doubles, errors: _Errors, here: slice) -> BinadeFigures:
+    worst = _worst(errors.ulp[here], at)
+    return BinadeFigures(
+        count=len(at),
+        max_ulp=worst.value,
+        mean_abs=float(errors.abs[here].mean()),
+        at=worst.at,
+        material=float(errors.material[here].max()),
+    )
 
 
 def _classes(values: Half) -> str:

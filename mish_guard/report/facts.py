@@ -245,14 +245,14 @@ def own_call(candidate: Candidate) -> str:
 
 
 def _evidence(run: Run) -> Evidence:
-    places = sorted({measurement.key.where for measurement in run.measurements.values()})
+    places = sorted({measurement.key.place for measurement in run.measurements.values()})
     hardware = [where for where in places if run.is_hardware(where)]
     return Evidence(
-        engine=run.engine,
+        engine=" and ".join(sorted({run.engine_at(where).value for where in places})),
         places=tuple(places),
         hardware_places=tuple(hardware),
         neural_engines=tuple(measured_neural_engines(run)),
-        device=dict(run.device),
+        device={run.engine_at(where).value: dict(run.device_at(where)) for where in places},
         statement=_statement(run, hardware, [where for where in places if where not in hardware]),
     )
 
@@ -301,13 +301,13 @@ def _subject(judgement: Judgement) -> Subject | None:
 
     def order(row: Row) -> tuple[int, bool, bool]:
         key = CellKey.parse(row.cell)
-        return bad.get(row.cell, MOST_WORST), key.where not in engines, key.family is not Family.SWEEP
+        return bad.get(row.cell, MOST_WORST), key.place not in engines, key.family is not Family.SWEEP
 
     shown = [row for row in judgement.rows if _has_binades(row) and not CellKey.parse(row.cell).role.is_control]
     if not shown:
         return None
     row = min((each for each in shown if each.status is not Status.KNOWN_GAP), key=order, default=min(shown, key=order))
-    where = CellKey.parse(row.cell).where
+    where = CellKey.parse(row.cell).place
     return Subject(
         row=row,
         negative=_control(judgement.rows, Role.NEGATIVE_CONTROL, where),
@@ -323,7 +323,7 @@ def _has_binades(row: Row) -> bool:
 def _control(rows: Sequence[Row], role: Role, where: str) -> Row | None:
     for row in rows:
         key = CellKey.parse(row.cell)
-        if key.role is role and key.where == where and _has_binades(row):
+        if key.role is role and key.place == where and _has_binades(row):
             return row
     return None
 

@@ -33,7 +33,7 @@ def _cell_lines(attempts: list[Attempt]) -> Iterator[str]:
     for column, attempt in enumerate(planned):
         for number, placed in enumerate(attempt.operations):
             row = rows.setdefault(number, [placed.op, placed.name, *("-" for _ in planned)])
-            row[2 + column] = placed.device
+            row[2 + column] = placed.device.value
     if rows:
         drawn = table.render(("op", "name", *(each.rung for each in planned)), rows.values())
         yield from (f"      {line}" for line in drawn.splitlines())

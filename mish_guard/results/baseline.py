@@ -14,14 +14,10 @@ from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import MissingBaselineError, UnreadableFileError
-from mish_guard.numerics import ceiling, figures
-from mish_guard.records import Measurement, Run
+from mish_guard.records import EngineName, Measurement, Run
 from mish_guard.results import run_file
 
 SHIPPED = files.DATA / "baselines"
-
-# What a figure means; a baseline with other versions cannot be compared with a run of this program.
-FORMULA = {"measure": figures.FORMULA_VERSION, "ceiling": ceiling.CEILING_VERSION}
 
 # What a baseline does not keep of its candidate: where it lay, and the text of its patch.
 _UNSTORED = ("path", "diff")
@@ -32,15 +28,14 @@ class Baseline:
     """The stored cells of one place, with who measured them, on what, when and why."""
 
     path: str
-    formula: Mapping[str, int]
     provenance: Mapping[str, Any]
     cells: Mapping[str, Measurement]
 
 
-def path_of(folder: Path, engine: str, where: str, device: Mapping[str, Any]) -> Path:
+def path_of(folder: Path, engine: EngineName, where: str, device: Mapping[str, Any]) -> Path:
     """The file of one place: engine and profile, or engine, device and compute unit."""
     key = device.get("baseline_key")
-    return folder / ("-".join(part for part in (engine, key, where) if part) + ".json")
+    return folder / ("-".join(part for part in (engine.value, key, where) if part) + ".json")
 
 
 def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Baseline]:
@@ -53,7 +48,7 @@ def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Base
     if base is not None and not any(base.glob("*.json")):
         msg = f"'{base}' holds no baseline of the base branch. Check that branch out there, or leave the option out."
         raise MissingBaselineError(msg)
-    places = sorted({measurement.key.where for measurement in run.measurements.values()})
+    places = sorted({measurement.key.place for measurement in run.measurements.values()})
     paths = {where: path_of(folder, run.engine_at(where), where, run.device_at(where)) for where in places}
     own = {where: load(path) for where, path in paths.items() if path.exists()}
     return own if base is None else _joined(load_for(run, base), own)
@@ -84,7 +79,7 @@ def load(path: Path) -> Baseline:
     if wrong is not None:
         msg = f"'{path}' files the cell {cells[wrong].key} under '{wrong}'. Restore it from version control."
         raise UnreadableFileError(msg)
-    return Baseline(path=str(path), formula=body["formula"], provenance=body["provenance"], cells=cells)
+    return Baseline(path=str(path), provenance=body["provenance"], cells=cells)
 
 
 def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
@@ -95,7 +90,7 @@ def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
     return {
         key: replace(measurement, times=None)
         for key, measurement in sorted(run.measurements.items())
-        if measurement.key.where == where and not measurement.key.role.is_control
+        if measurement.key.place == where and not measurement.key.role.is_control
     }
 
 
@@ -104,16 +99,15 @@ def text_of(run: Run, where: str, *, reason: str, repeats: int) -> str:
     now = dt.datetime.now(dt.timezone.utc).replace(microsecond=0)
     document = run_file.sealed(
         {
-            "formula": FORMULA,
             "provenance": {
                 "candidate": {key: value for key, value in asdict(run.candidate).items() if key not in _UNSTORED},
                 "created": now.isoformat(),
                 "device": dict(run.device_at(where)),
-                "engine": run.engine_at(where),
+                "engine": run.engine_at(where).value,
                 "matrix_sha256": run.matrix_sha256,
                 "reason": reason,
                 "repeats": repeats,
-                "where": where,
+                "place": where,
             },
             "cells": {key: run_file.measurement_to_json(cell) for key, cell in judged_cells(run, where).items()},
         }

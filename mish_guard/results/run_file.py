@@ -8,7 +8,8 @@ that a truncated or edited file is an error and not a verdict.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,23 +17,29 @@ from mish_guard import files
 from mish_guard.errors import UnreadableFileError
 from mish_guard.numerics import fp16
 from mish_guard.records import (
+    Against,
     Attempt,
     BadInterval,
     BinadeFigures,
     Candidate,
     CellKey,
+    Covered,
     Culprit,
+    Device,
+    EngineName,
+    EnginePlace,
     Failure,
     Figures,
     Measurement,
     Placed,
     Placement,
     Run,
+    Stage,
     Times,
     Worst,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _T = TypeVar("_T")
 
@@ -74,51 +81,64 @@ def read_run(path: Path) -> Run:
     document = files.read_json(path)
     body = check_seal(document, path)
     files.validate(document, "results", path)
-    section = body["mish_guard"]
-    cells = [
-        measurement_from_json(test["metadata"]["measurement"])
-        for test in body["tests"]
-        if "measurement" in test.get("metadata", {})
-    ]
-    measurements = {str(cell.key): cell for cell in cells}
-    if len(measurements) != len(cells):
-        msg = f"'{path}' measures {len(cells) - len(measurements)} cells more than once. Measure again, each cell once."
-        raise UnreadableFileError(msg)
+    tests = [test["metadata"]["measurement"] for test in body["tests"] if "measurement" in test.get("metadata", {})]
+    return run_from_json(body["mish_guard"], _by_key(tests, path))
+
+
+def run_from_json(section: Mapping[str, Any], measurements: Mapping[str, Measurement]) -> Run:
+    """The run that `run_section` describes, with its measurements by key."""
+    plain = ("broken", "controls_error", "conversions", "created", "matrix_sha256", "nonce", "partial")
     return Run(
+        **{name: section[name] for name in plain},
         candidate=Candidate(**section["candidate"]),
-        engine=section["engine"],
-        device=section["device"],
-        neural_engines=tuple(section["neural_engines"]),
-        matrix_sha256=section["matrix_sha256"],
+        engines={place: _place_from_json(each) for place, each in section["engines"].items()},
         expected=tuple(section["expected"]),
         measurements=measurements,
-        created=section["created"],
-        controls_error=section["controls_error"],
-        engines=section["engines"],
+        against=_optional(section["against"], _against_from_json),
+        covered=tuple(Covered(**each) for each in section["covered"]),
         attempts=tuple(_attempt_from_json(each) for each in section["attempts"]),
         notes=tuple(section["notes"]),
-        broken=section["broken"],
-        conversions=section["conversions"],
     )
+
+
+def _by_key(cells: Iterable[Mapping[str, Any]], path: Path) -> dict[str, Measurement]:
+    """Measurements by key; raises UnreadableFileError where one is there twice, or at a place that is not."""
+    found = [measurement_from_json(cell) for cell in cells]
+    measurements = {str(cell.key): cell for cell in found}
+    if len(measurements) != len(found):
+        msg = f"'{path}' measures {len(found) - len(measurements)} cells more than once. Measure again, each cell once."
+        raise UnreadableFileError(msg)
+    return measurements
 
 
 def run_section(run: Run) -> dict[str, Any]:
     """What a results file says of a run besides its measurements."""
+    section = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
+    del section["measurements"]
     return {
-        "broken": run.broken,
-        "conversions": run.conversions,
+        **section,
+        "against": None if run.against is None else _against_to_json(run.against),
         "attempts": [dataclasses.asdict(each) for each in run.attempts],
         "candidate": dataclasses.asdict(run.candidate),
-        "controls_error": run.controls_error,
-        "created": run.created,
-        "device": dict(run.device),
-        "engine": run.engine,
-        "engines": dict(run.engines),
+        "covered": [dataclasses.asdict(each) for each in run.covered],
+        "engines": {place: dataclasses.asdict(each) for place, each in run.engines.items()},
         "expected": list(run.expected),
-        "matrix_sha256": run.matrix_sha256,
-        "neural_engines": list(run.neural_engines),
         "notes": list(run.notes),
     }
+
+
+def _place_from_json(document: Mapping[str, Any]) -> EnginePlace:
+    return EnginePlace(**{**document, "engine": EngineName(document["engine"])})
+
+
+def _against_to_json(against: Against) -> dict[str, Any]:
+    cells = [measurement_to_json(cell) for _, cell in sorted(against.measurements.items())]
+    return {"candidate": dataclasses.asdict(against.candidate), "measurements": cells}
+
+
+def _against_from_json(document: Mapping[str, Any]) -> Against:
+    cells = [measurement_from_json(cell) for cell in document["measurements"]]
+    return Against(candidate=Candidate(**document["candidate"]), measurements={str(cell.key): cell for cell in cells})
 
 
 def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
@@ -128,13 +148,17 @@ def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
         document["known_gap"] = measurement.known_gap
     if measurement.figures is not None:
         document["figures"] = figures_to_json(measurement.figures)
-    for name in ("failure", "placement", "culprit", "times"):
+    for name in ("failure", "placement", "times"):
         value = getattr(measurement, name)
         if value is not None:
             document[name] = dataclasses.asdict(value)
-    for name in ("repeats_agree", "rung"):
+    for name in ("repeats_agree", "rung", "instrument"):
         if getattr(measurement, name) is not None:
             document[name] = getattr(measurement, name)
+    if measurement.culprit is not None:
+        document["culprit"] = _culprit_to_json(measurement.culprit)
+    if measurement.assumptions:
+        document["assumptions"] = list(measurement.assumptions)
     return document
 
 
@@ -144,17 +168,42 @@ def measurement_from_json(document: Mapping[str, Any]) -> Measurement:
         key=CellKey.parse(document["cell"]),
         known_gap=document.get("known_gap"),
         figures=_optional(document.get("figures"), figures_from_json),
-        failure=_optional(document.get("failure"), lambda value: Failure(**value)),
-        placement=_optional(document.get("placement"), lambda value: Placement(**value)),
-        culprit=_optional(document.get("culprit"), lambda value: Culprit(**value)),
+        failure=_optional(document.get("failure"), _failure_from_json),
+        placement=_optional(document.get("placement"), _placement_from_json),
+        culprit=_optional(document.get("culprit"), _culprit_from_json),
         repeats_agree=document.get("repeats_agree"),
         rung=document.get("rung"),
         times=_optional(document.get("times"), lambda value: Times(**value)),
+        instrument=document.get("instrument"),
+        assumptions=tuple(document.get("assumptions", ())),
     )
 
 
+def _failure_from_json(document: Mapping[str, Any]) -> Failure:
+    return Failure(stage=Stage(document["stage"]), reason=document["reason"])
+
+
+def _placement_from_json(document: Mapping[str, Any]) -> Placement:
+    ops = {name: Device(device) for name, device in document["ops"].items()}
+    return Placement(activation=document["activation"], ops=ops)
+
+
+def _culprit_to_json(culprit: Culprit) -> dict[str, Any]:
+    return {**dataclasses.asdict(culprit), "got": _number_to_json(culprit.got), "want": _number_to_json(culprit.want)}
+
+
+def _culprit_from_json(document: Mapping[str, Any]) -> Culprit:
+    return Culprit(**{**document, "got": float(document["got"]), "want": float(document["want"])})
+
+
+def _number_to_json(value: float) -> float | str:
+    """JSON has no infinities and no NaN: they are their names."""
+    return value if math.isfinite(value) else str(value)
+
+
 def _attempt_from_json(document: Mapping[str, Any]) -> Attempt:
-    return Attempt(**{**document, "operations": tuple(Placed(**each) for each in document["operations"])})
+    operations = (Placed(**{**each, "device": Device(each["device"])}) for each in document["operations"])
+    return Attempt(**{**document, "operations": tuple(operations)})
 
 
 def figures_to_json(figures: Figures) -> dict[str, Any]:
@@ -162,6 +211,9 @@ def figures_to_json(figures: Figures) -> dict[str, Any]:
     document = dataclasses.asdict(figures)
     document["max_abs"] = _worst_to_json(figures.max_abs)
     document["max_ulp"] = _worst_to_json(figures.max_ulp)
+    document["binades"] = {
+        name: {**dataclasses.asdict(each), "at": _point(each.at)} for name, each in figures.binades.items()
+    }
     document["bad_intervals"] = [
         {"first": _point(each.first), "last": _point(each.last), "count": each.count} for each in figures.bad_intervals
     ]
@@ -175,13 +227,17 @@ def figures_from_json(document: Mapping[str, Any]) -> Figures:
             **document,
             "max_abs": _worst_from_json(document["max_abs"]),
             "max_ulp": _worst_from_json(document["max_ulp"]),
-            "binades": {name: BinadeFigures(**each) for name, each in document["binades"].items()},
+            "binades": {name: _binade_from_json(each) for name, each in document["binades"].items()},
             "bad_intervals": tuple(
                 BadInterval(first=each["first"]["value"], last=each["last"]["value"], count=each["count"])
                 for each in document["bad_intervals"]
             ),
         }
     )
+
+
+def _binade_from_json(document: Mapping[str, Any]) -> BinadeFigures:
+    return BinadeFigures(**{**document, "at": document["at"]["value"]})
 
 
 def _worst_to_json(worst: Worst) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mish_guard import records
 from mish_guard.engines.base import Execution
 from mish_guard.engines.coreml import machine, process
 from mish_guard.engines.coreml.machine import Device
@@ -124,7 +125,9 @@ class CoreMLEngine:
             raise MachineError(msg)
         if answer.content["plan_error"] is not None:
             self._plan_errors.add(answer.content["plan_error"])
-        operations = tuple(Placed(**each) for each in answer.content["operations"])
+        operations = tuple(
+            Placed(**{**each, "device": records.Device(each["device"])}) for each in answer.content["operations"]
+        )
         return Execution(
             predictions=answer.predictions,
             placement=summary(operations),

@@ -19,7 +19,7 @@ from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, Graph, Node
 from mish_guard.engines.placement import summary
 from mish_guard.numerics import fp16
-from mish_guard.records import Culprit, Placed, Placement, Step
+from mish_guard.records import Culprit, Device, Placed, Placement, Step
 
 
 class EmulatorEngine:
@@ -92,5 +92,5 @@ def _placement(graph: Graph, arithmetic: Emulated) -> Placement:
     return summary(Placed(name=node.name, op=node.op, device=_device(node, arithmetic)) for node in graph.nodes)
 
 
-def _device(node: Node, arithmetic: Emulated) -> str:
-    return "ne" if arithmetic.on_neural_engine(node) else "cpu"
+def _device(node: Node, arithmetic: Emulated) -> Device:
+    return Device.NE if arithmetic.on_neural_engine(node) else Device.CPU

@@ -45,7 +45,7 @@ def _step(node: Node, got: Mapping[str, Array], want: Mapping[str, Array], place
     name = node.outputs[0].name
     difference = _difference(got[name], want[name], place)
     shown = difference or _shown(got[name], want[name], place)
-    return Step(op=node.op, name=node.name, got=f"{shown[0]:.6g}", want=f"{shown[1]:.6g}", wrong=difference is not None)
+    return Step(op=node.op, name=node.name, got=shown[0], want=shown[1], wrong=difference is not None)
 
 
 def _shown(got: Array, want: Array, place: Place) -> tuple[float, float]:
@@ -89,7 +89,7 @@ def _names(operand: Operand) -> Iterator[str]:
 def _culprit(node: Node, wrong: set[str], got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> Culprit:
     name = next(tensor.name for tensor in node.outputs if tensor.name in wrong)
     got_here, want_here = _difference(got[name], want[name], place) or (np.nan, np.nan)
-    return Culprit(op=node.op, name=node.name, got=f"{got_here:.6g}", want=f"{want_here:.6g}")
+    return Culprit(op=node.op, name=node.name, got=got_here, want=want_here)
 
 
 def _holds(values: Array, place: Place) -> bool:
