@@ -126,6 +126,7 @@ def _fork(slot: Mapping[str, Any], order: Mapping[str, Any]) -> int:
         return pid
     with Path(slot["log"]).open("wb") as log:
         os.dup2(log.fileno(), 2)
+    faulthandler.enable(file=2)
     _convert_all(slot, order["folder"], order["seconds"])
     # The court has closed its end or is gone: the whole family ends with it.
     os.kill(os.getppid(), signal.SIGKILL)

@@ -397,8 +397,10 @@ def _hello_of(family: _Family) -> Hello | Exception:
     try:
         said = family.slots[0].answer(_IMPORT_SECONDS)
     except WitnessLostError:
-        status = family.process.poll()
-        how = "said nothing" if status is None else processes.how_it_ended(status)
+        try:
+            how = processes.how_it_ended(family.process.wait(1))  # its pipe is closed: it is about to end
+        except subprocess.TimeoutExpired:
+            how = "said nothing"
         return ConversionError(f"coremltools cannot be imported: the process {how}")
     reason = str(said.get("error", ""))[:_REASON_LENGTH]
     if said.get("fault") == "tree":
