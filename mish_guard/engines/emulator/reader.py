@@ -1,6 +1,6 @@
 """A saved model as a file of a stranger: what is opened, how large it may be, and whether it hangs together.
 
-Reads `.mlpackage` folders and `.mlmodel` files with coremltools' protobuf definitions and nothing else of it. What
+Reads `.mlpackage` folders and `.mlmodel` files with the protobuf definitions in `specification`. What
 cannot be trusted is one UnreadableFileError; nothing is written.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mish_guard.engines.emulator import specification
 from mish_guard.engines.emulator.blobs import BlobFile
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.errors import UnreadableFileError
@@ -141,10 +142,9 @@ def _root(package: Path) -> str:
 
 
 def _specification(path: Path) -> Any:
-    from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 
-    spec = Model_pb2.Model()
+    spec = specification.model()
     try:
         spec.ParseFromString(path.read_bytes())
     except (OSError, DecodeError, ValueError) as error:
