@@ -1,0 +1,106 @@
+"""Error bars: nothing that the measured accuracies allow leaves them, and what they say of every lowering."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mish_guard.engines.emulator import accuracy, bounds
+from mish_guard.engines.emulator.accuracy import Standing
+from mish_guard.engines.emulator.arithmetic import Emulated
+from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.graph import Array, Node
+from mish_guard.engines.emulator.package import load
+from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16
+from mish_guard.engines.emulator.sketch import sketch
+from mish_guard.errors import UnsupportedOpError
+from mish_guard.models import lowerings
+from mish_guard.numerics import fp16
+from tests import hostile
+
+FINITE = fp16.finite_values().astype(np.float64)
+
+
+class Perturbed(Emulated):
+    """Delivers any half-precision number within the error that was measured of an operation."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(ANE)
+        self._random = np.random.default_rng(seed)
+
+    def leave(self, node: Node, operands: Mapping[str, Any], constants: Collection[str], result: Array) -> Array:
+        measured = accuracy.of(node.op)
+        error = 0.0 if measured is None else measured.relative_error or 0.0
+        moved = result * (1 + self._random.choice([-1.0, 1.0, 0.5, 0.0, -0.3], result.shape) * error)
+        rounded = fp16.to_fp16(moved).astype(np.float64)
+        allowed = np.isfinite(rounded) & (np.abs(rounded - result) <= error * np.abs(result))
+        return super().leave(node, operands, constants, np.where(allowed, rounded, result))
+
+
+@pytest.mark.parametrize("name", lowerings.TABLE)
+def test_a_random_perturbation_never_leaves_the_bounds(name: str) -> None:
+    graph = sketch(lowerings.get(name).build)
+    low, high = bounds.enclosure(graph, {"x": (FINITE, FINITE)}, ANE)["y"]
+    different = 0
+    emulated = evaluate(graph, {"x": FINITE}, Emulated(ANE))["y"]
+    for seed in range(6):
+        got = evaluate(graph, {"x": FINITE}, Perturbed(seed))["y"]
+        outside = ~((low <= got) & (got <= high))
+        assert not outside.any(), (FINITE[outside][:5], low[outside][:5], got[outside][:5], high[outside][:5])
+        different += np.count_nonzero(got != emulated)
+    assert different > 1000
+
+
+@pytest.mark.parametrize("name", lowerings.TABLE)
+def test_without_inaccuracy_the_bounds_hold_what_is_emulated(name: str) -> None:
+    graph = sketch(lowerings.get(name).build)
+    low, high = bounds.enclosure(graph, {"x": (FINITE, FINITE)}, IEEE_FP16)["y"]
+    got = evaluate(graph, {"x": FINITE}, Emulated(IEEE_FP16))["y"]
+    known = ~np.isnan(got)
+    assert (low[known] <= got[known]).all()
+    assert (got[known] <= high[known]).all()
+
+
+ROBUST = {"exp": 0.16, "exp-unclamped": 0.16, "stable-softplus": 0.95, "capped-softplus": 0.34, "sigmoid-blend": 0.34}
+
+
+@pytest.mark.parametrize("name", ROBUST)
+def test_these_lowerings_stay_under_the_ceiling_whatever_the_accuracies_allow(name: str) -> None:
+    bound = bounds.of_lowering(lowerings.get(name).build, ANE)
+    assert bound.is_robust
+    assert ROBUST[name] - 0.01 < bound.share.value < ROBUST[name]
+
+
+@pytest.mark.parametrize("name", ["softplus", "ratio", "naive-log", "sigmoid-ratio"])
+def test_these_lowerings_do_not(name: str) -> None:
+    bound = bounds.of_lowering(lowerings.get(name).build, ANE)
+    assert not bound.is_robust
+    assert bound.share.value > 1
+
+
+def test_the_bound_of_a_stored_package_is_that_of_its_lowering() -> None:
+    graph = load(hostile.GOOD.with_name("exp-mish-k3-8x8x32.mlpackage"))
+    part = bounds.between(graph, graph.outputs[0], graph.outputs[1])
+    assert bounds.of_activation(part, ANE) == bounds.of_lowering(lowerings.get("exp").build, ANE)
+
+
+def test_an_operation_without_error_bars_is_named() -> None:
+    with pytest.raises(UnsupportedOpError, match="no error bars for 'gelu'"):
+        bounds.of_lowering(lambda mb, x, name: mb.gelu(x=x, name=name), ANE)
+
+
+def test_the_table_of_accuracies_is_the_published_one() -> None:
+    table = accuracy.table()
+    counts = [sum(each.standing is standing for each in table.values()) for standing in Standing]
+    assert counts == [97, 19, 36, 14]
+    assert {op: table[op].relative_error for op in ("softplus", "exp", "tanh", "sigmoid", "relu", "prelu")} == {
+        "softplus": 0.00078,
+        "exp": 0.00047,
+        "tanh": 0.00126,
+        "sigmoid": 0.00384,
+        "relu": 0.0,
+        "prelu": None,
+    }
