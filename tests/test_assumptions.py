@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mish_guard.engines.base import Execution
 from mish_guard.engines.emulator import EmulatorEngine, assumptions, hazards, stakes
 from mish_guard.engines.emulator.arithmetic import Emulated
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16
 from mish_guard.engines.emulator.sketch import sketch
-from mish_guard.models import lowerings
+from mish_guard.matrix import measurer
+from mish_guard.models import lowerings, networks
+from mish_guard.numerics import reference
+from mish_guard.records import Placement
 from tests import hostile
 from tests.conftest import Invoke
 
@@ -93,6 +97,23 @@ def test_a_run_says_what_it_depends_on_and_can_be_read_the_other_way(tmp_path: P
     (friendly,), (pessimistic,) = execution.predictions, execution.readings["exp2-range"]()
     assert [np.isfinite(each).all() for each in friendly] == [True, True, True]
     assert len(pessimistic) == 3
+
+
+def _execution(mish: Any) -> Execution:
+    """A run of every input at once, as mish and as what nobody measured would make of it."""
+    case = networks.case("rank-2")
+    right = tuple((np.asarray(reference.mish(x)).astype(np.float16),) for (x,) in case.feeds())
+    wrong = tuple((np.zeros_like(y),) for (y,) in right)
+    readings = {"harmless": lambda: right, "harmful": lambda: wrong}
+    placement = Placement(activation="ne", ops={})
+    return Execution(predictions=right if mish else wrong, placement=placement, readings=readings)
+
+
+def test_a_cell_names_the_assumptions_without_which_it_would_not_pass() -> None:
+    case = networks.case("rank-2")
+    for passes, rests in ((True, ("harmful",)), (False, ())):
+        execution = _execution(passes)
+        assert measurer.resting_on(case, execution, case.figures(execution.predictions)) == rests
 
 
 def test_calibrate_shows_what_verdicts_rest_on(invoke: Invoke) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def test_what_nobody_measured_is_listed_and_named_by_a_fact() -> None:
 
 
 def _repeat(facts: list[dict[str, Any]]) -> None:
-    facts.append(facts[0])
+    facts.append(copy.deepcopy(facts[0]))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,9 @@ from typing import Any
 
 import click
 
-from mish_guard.errors import ExitCode
+from mish_guard.engines.emulator import bounds, profiles
+from mish_guard.engines.emulator.bounds import Bound
+from mish_guard.errors import ExitCode, UnsupportedOpError
 from mish_guard.judge import defects
 from mish_guard.models import lowerings
 from mish_guard.numerics import ceiling
@@ -38,6 +41,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, form: Format) -> Exit
             f"{figures.mean_abs:.3g}",
             f"{each.single_relative:.2g}",
             "yes" if ceiling.is_within(figures) else "NO",
+            _allowed_text(_allowed(each)),
         )
 
     measured = list(_progress(survey(chosen, profiles)))
@@ -55,6 +59,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, form: Format) -> Exit
         "mean_abs",
         "fp32 relative",
         "within",
+        "robust",
     )
     click.echo(table.render(headings, map(row, measured)))
     click.echo("")
@@ -65,6 +70,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, form: Format) -> Exit
         click.echo(f"    from {lowering.source}; {lowering.known}")
     click.echo("")
     click.echo("All 63,488 finite half-precision inputs, emulated: no hardware was measured.")
+    click.echo("robust: the part of the ceiling that accuracies measured on silicon (F78) may use up.")
     return ExitCode.PASS
 
 
@@ -74,6 +80,20 @@ def _progress(measured: Iterable[Any]) -> Iterable[Any]:
         yield each
 
 
+def _allowed(each: Any) -> Bound | None:
+    """The worst error that the measured accuracies allow; None where one of the operations has none."""
+    try:
+        return bounds.of_lowering(lowerings.get(each.lowering).build, profiles.get(each.measurement.key.place))
+    except UnsupportedOpError:
+        return None
+
+
+def _allowed_text(bound: Bound | None) -> str:
+    if bound is None:
+        return "unknown"
+    return f"yes {bound.share.value:.2g}" if bound.is_robust else f"NO at {bound.share.at:.6g}"
+
+
 def _figures(each: Any) -> Figures:
     figures: Figures = each.measurement.figures
     return figures
@@ -81,7 +101,7 @@ def _figures(each: Any) -> Figures:
 
 def _document(each: Any) -> dict[str, Any]:
     measurement = run_file.measurement_to_json(each.measurement)
-    lowering = lowerings.get(each.lowering)
+    lowering, bound = lowerings.get(each.lowering), _allowed(each)
     return {
         "lowering": each.lowering,
         "profile": each.measurement.key.place,
@@ -91,6 +111,7 @@ def _document(each: Any) -> dict[str, Any]:
         "recommended": lowering.recommended,
         "n_ops": each.n_ops,
         "fp32_relative_error": each.single_relative if math.isfinite(each.single_relative) else None,
+        "allowed": None if bound is None else dataclasses.asdict(bound),
         "within_ceiling": ceiling.is_within(_figures(each)),
         "figures": measurement["figures"],
         "first_wrong_op": measurement.get("culprit"),

@@ -16,7 +16,7 @@ from mish_guard.matrix.shape_search import Ladder
 from mish_guard.models import controls, lowerings, networks
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import ceiling
-from mish_guard.records import CellKey, Culprit, Failure, Measurement, Role, Stage
+from mish_guard.records import CellKey, Culprit, Failure, Figures, Measurement, Role, Stage
 
 
 class Measurer:
@@ -53,9 +53,11 @@ class Measurer:
         try:
             package = self.package(cell.key)
             execution = self._execute(cell.key, package) if rung is None else self._climb(cell.key, rung)
+            figures = case.figures(execution.predictions)
             measured = dataclasses.replace(
                 blank,
-                figures=case.figures(execution.predictions),
+                figures=figures,
+                assumptions=resting_on(case, execution, figures),
                 placement=execution.placement,
                 repeats_agree=execution.repeats_agree,
                 times=execution.times,
@@ -112,6 +114,14 @@ class Measurer:
         located = None if interval is None else case.locate(interval.first)
         feed, place = located if located is not None else (0, None)
         return self._engine.first_wrong(package, case.feeds()[feed], measured.key.place, place)
+
+
+def resting_on(case: networks.Case, execution: Execution, figures: Figures) -> tuple[str, ...]:
+    """The assumptions without which a cell that is inside the ceiling would not be; none for one that is outside."""
+    if not ceiling.is_within(figures):
+        return ()
+    readings = {name: case.figures(read()) for name, read in execution.readings.items()}
+    return tuple(name for name, read in readings.items() if not ceiling.is_within(read))
 
 
 def _on(case: networks.Case, rung: Rung | None) -> networks.Case:
