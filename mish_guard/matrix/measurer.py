@@ -16,7 +16,11 @@ from mish_guard.matrix.shape_search import Ladder
 from mish_guard.models import controls, lowerings, networks
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import ceiling
-from mish_guard.records import CellKey, Culprit, Failure, Figures, Measurement, Role, Stage
+from mish_guard.records import CellKey, Culprit, Failure, Family, Figures, Measurement, Role, Stage
+from mish_guard.results.curves import Curves, Half, Trace
+
+# Where the operations of a good cell are looked at: the first input at which softplus is 0 on the Neural Engine.
+_TRACED = 10.3984375
 
 
 class Measurer:
@@ -42,6 +46,8 @@ class Measurer:
         self._controls = controls_folder
         self._witnesses = witnesses
         witnesses.plan([self._recipe(cell.key) for cell in cells if not cell.key.role.is_control])
+        self._outputs: dict[str, Half] = {}
+        self._traces: dict[str, Trace] = {}
         self._climbed: dict[tuple[CellKey, Rung], Execution | GuardError] = {}
         self.ladder = Ladder(engine, judges or cells, self._climb, first_rungs or {})
 
@@ -66,7 +72,13 @@ class Measurer:
             return dataclasses.replace(blank, failure=Failure(stage=Stage.CONVERT, reason=str(error)))
         except GuardError as error:
             return dataclasses.replace(blank, failure=Failure(stage=Stage.ENGINE, reason=str(error)))
+        self._keep(measured, package, case, execution)
         return dataclasses.replace(measured, culprit=self._culprit(measured, package, case))
+
+    @property
+    def curves(self) -> Curves:
+        """What a report draws: the outputs of the sweeps that were measured, and their operations at one input."""
+        return Curves(outputs=self._outputs, traces=self._traces)
 
     def case(self, key: CellKey) -> networks.Case:
         """The case of a cell, on the rung on which it is measured."""
@@ -75,6 +87,18 @@ class Measurer:
     def package(self, key: CellKey) -> Path:
         """The saved model of a cell, converted on first use; raises ConversionError, or MachineError for a control."""
         return self._package(key, self.ladder.rung(key))
+
+    def _keep(self, measured: Measurement, package: Path, case: networks.Case, execution: Execution) -> None:
+        key = measured.key
+        if key.family is not Family.SWEEP or key.role is Role.GRAFT or not isinstance(case, networks.SweepCase):
+            return
+        self._outputs[str(key)] = case.outputs(execution.predictions)
+        interval = defects.main_interval(measured)
+        x = _TRACED if interval is None else interval.first
+        located = case.locate(x)
+        steps = () if located is None else self._engine.trace(package, case.feeds()[located[0]], key.place, located[1])
+        if steps:
+            self._traces[str(key)] = Trace(x=x, steps=tuple(steps))
 
     def _package(self, key: CellKey, rung: Rung | None) -> Path:
         if key.role.is_control:

@@ -19,6 +19,7 @@ from pathlib import Path
 from mish_guard import files, guardian, processes
 from mish_guard.errors import ExitCode, GuardError, MachineError, UsageError
 from mish_guard.matrix.order import Order
+from mish_guard.results import curves
 
 # What pytest's exit status means; 0 and 1 are complete sessions with and without complaints.
 _COMPLETE = (0, 1)
@@ -29,6 +30,7 @@ _NOTHING_COLLECTED = 5
 _PLUGINS = ("mish_guard.matrix.plugin", "pytest_metadata.plugin", "pytest_jsonreport.plugin")
 
 SEAL = ".seal"
+CURVES = ".curves.json"
 _KEY_BYTES = 32
 _MOST_COMPLAINTS = 1 << 16
 
@@ -48,7 +50,9 @@ def run_matrix(order: Order, results: Path) -> None:
     """
     results = results.resolve()
     results.parent.mkdir(parents=True, exist_ok=True)
-    results.unlink(missing_ok=True)
+    drawn = results.with_name(curves.NAME)
+    for leftover in (results, drawn):
+        leftover.unlink(missing_ok=True)
     mark = processes.new_mark()
     processes.adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="mish-guard-", ignore_cleanup_errors=True) as folder:
@@ -58,6 +62,10 @@ def run_matrix(order: Order, results: Path) -> None:
                 content = _hold_court(order, private, results.with_name("rungs.json"), mark)
             finally:
                 processes.end_descendants(mark)
+        outputs = private.with_suffix(CURVES)
+        # Not sealed: whoever draws a curve checks that it is the one whose figures were judged.
+        if outputs.is_file():
+            files.write_atomically(drawn, files.read_text(outputs))
     files.write_atomically(results, content)
 
 

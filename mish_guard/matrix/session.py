@@ -21,7 +21,7 @@ from mish_guard.matrix.order import Order
 from mish_guard.matrix.plan import Place
 from mish_guard.models import controls, lowerings
 from mish_guard.records import Candidate, EngineName, EnginePlace, Measurement, Run
-from mish_guard.results import run_file
+from mish_guard.results import curves, run_file
 
 
 class Session:
@@ -90,6 +90,8 @@ class Session:
     def write(self, report: Mapping[str, Any]) -> None:
         """Write the results, sealed where the parent of this court gave it a key."""
         run_file.write_run(self._results, report)
+        if self._measurer is not None:
+            files.write_atomically(self._results.with_suffix(run.CURVES), curves.text_of(self._measurer.curves))
         if self._key is not None:
             seal = run.seal(self._key, self._results.read_bytes())
             files.write_atomically(self._results.with_suffix(run.SEAL), seal)

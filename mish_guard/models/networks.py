@@ -229,6 +229,12 @@ class SweepCase:
             inputs, got, self.want(inputs), covered=covered, specials=self._specials(predictions[len(finite) :])
         )
 
+    def outputs(self, predictions: Sequence[Sequence[Any]]) -> Half:
+        """What came out for every input: the finite ones in ascending order, then +inf, -inf and every NaN."""
+        n_finite = len(self._tiles()[0])
+        got = self._joined(predictions[:n_finite], self._activation_output)[: len(fp16.finite_values())]
+        return np.concatenate([got, *self._specials(predictions[n_finite:]).values()])
+
     def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
         position = int(np.flatnonzero(fp16.finite_values() == np.float16(x))[0])
         feed, place = divmod(position, math.prod(self.shape))
