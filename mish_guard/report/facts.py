@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mish_guard.errors import ExitCode
@@ -220,8 +219,9 @@ def _figures(cell: Measurement | None) -> Figures | None:
     return None if cell is None else cell.figures
 
 
-def next_step(facts: Facts, call: str) -> str:
-    """One line that says what to do; `call` is how the reader calls mish-guard."""
+def next_step(facts: Facts) -> str:
+    """One line that says what to do. No path of a run is part of a command that somebody may type."""
+    call = "mish-guard"
     if facts.verdict is Verdict.PASS:
         stale = Status.BETTER.value in facts.counts
         return f"Next: {call} refresh --reason '…' to store the better figures." if stale else "Nothing to do."
@@ -236,12 +236,6 @@ def next_step(facts: Facts, call: str) -> str:
     if facts.exit_code is ExitCode.NO_BASELINE:
         return f"Next: {call} refresh --reason '…' to measure a baseline."
     return "Next: run where the negative control can be caught: a profile ane…, or a Neural Engine."
-
-
-def own_call(candidate: Candidate) -> str:
-    """How to call mish-guard with the coremltools that was judged, on the machine that judged it."""
-    # A tree that was built lies in an environment of its own: <folder>/lib/pythonX.Y/site-packages/coremltools.
-    return "mish-guard" if candidate.commit is None else f"{Path(candidate.path).parents[3]}/bin/python -m mish_guard"
 
 
 def _evidence(run: Run) -> Evidence:

@@ -54,7 +54,7 @@ def _summary(facts: Facts) -> Iterator[str]:
     for name, value in _rest(facts):
         yield f"- **{name}** {code(value)}"
     yield ""
-    yield code(next_step(facts, "mish-guard"))
+    yield code(next_step(facts))
     yield from _chart(facts)
     yield from _worst(facts.worst)
     if facts.findings:

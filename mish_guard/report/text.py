@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mish_guard.judge.baseline_diff import Changes
 from mish_guard.judge.verdict import Verdict
 from mish_guard.report import table, words
-from mish_guard.report.facts import Facts, Moved, Strip, Worst, next_step, own_call
+from mish_guard.report.facts import Facts, Moved, Strip, Worst, next_step
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -45,7 +45,7 @@ def render(facts: Facts, *, width: int = UNLIMITED, colour: bool = False, verbos
         console.print(Text(facts.meaning, style="bold"))
         console.print()
         _body(console, facts, verbose=verbose)
-        console.print(Text(next_step(facts, own_call(facts.candidate))), soft_wrap=True)
+        console.print(Text(next_step(facts)), soft_wrap=True)
     return harmless("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
