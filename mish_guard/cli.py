@@ -127,13 +127,30 @@ def _options(*decorators: Callable[[_F], _F]) -> Callable[[_F], _F]:
     return apply
 
 
+def _complete(what: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What a shell offers for an option; the names are looked up when it asks, without torch."""
+
+    def offer(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+        del context, parameter
+        from mish_guard.commands import cells
+
+        return [name for name in cells.known(what) if name.startswith(typed)]
+
+    return offer
+
+
 _lowering = click.option(
-    "--lowering", default="as-is", show_default=True, help="Convert mish through this lowering; as-is: the candidate's."
+    "--lowering",
+    default="as-is",
+    show_default=True,
+    shell_complete=_complete("lowerings"),
+    help="Convert mish through this lowering; as-is: the candidate's.",
 )
 _profile = click.option(
     "--profile",
     "profiles",
     multiple=True,
+    shell_complete=_complete("profiles"),
     help="Emulator profile; repeat for several. [all]",
 )
 _place = click.option(
@@ -141,6 +158,7 @@ _place = click.option(
     "profiles",
     multiple=True,
     envvar="MISH_GUARD_PROFILE",
+    shell_complete=_complete("places"),
     help="Place: emulator profile or compute unit; repeat for several. [all that can be used]",
 )
 _out = click.option(
@@ -157,6 +175,15 @@ _base = click.option(
     help="Baselines of the branch that a change is for: they count, --baselines only adds cells that they do not know.",
 )
 _matrix = click.option("--matrix", type=_FILE, envvar="MISH_GUARD_MATRIX", help="Matrix file. [the one in the package]")
+
+
+def _forms(*names: str) -> click.Choice[str]:
+    return click.Choice(names)
+
+
+_judged_format = click.option(
+    "--format", "form", type=_forms("text", "json", "markdown"), default="text", show_default=True
+)
 _format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 _verbose = click.option(
     "-v",
@@ -178,6 +205,12 @@ _measuring = _options(
     _place,
     _lowering,
     _matrix,
+    click.option(
+        "--only",
+        envvar="MISH_GUARD_ONLY",
+        shell_complete=_complete("cells"),
+        help="Measure only cells that match this glob, and the controls; never green as a whole.",
+    ),
     click.option("--controls", type=_DIRECTORY, help="Folder of the stored controls. [those in the package]"),
     click.option(
         "--candidate",
@@ -224,10 +257,18 @@ def cli(context: click.Context, color: str) -> None:
     envvar="MISH_GUARD_ALLOW_UNARMED",
     help="End with 0 instead of 20 where no Neural Engine is; the verdict stays INCONCLUSIVE.",
 )
-@_format
+@click.option("--report", type=_DIRECTORY, envvar="MISH_GUARD_REPORT", help="Folder for the report in every form.")
+@_judged_format
 @_verbose
 def gate(
-    baselines: Path | None, base: Path | None, form: str, out: Path, *, allow_unarmed: bool, **measuring: Any
+    baselines: Path | None,
+    base: Path | None,
+    form: str,
+    out: Path,
+    report: Path | None,
+    *,
+    allow_unarmed: bool,
+    **measuring: Any,
 ) -> int:
     """Measure the matrix, compare with the baselines, print the verdict, exit with its code."""
     from mish_guard.commands import gate as command
@@ -240,6 +281,7 @@ def gate(
         out=out,
         form=Format(form),
         allow_unarmed=allow_unarmed,
+        report=report,
     )
 
 
@@ -256,18 +298,67 @@ def run(out: Path, **measuring: Any) -> int:
 @click.argument("results", type=_FILE)
 @_baselines
 @_base
-@_format
+@_judged_format
 @_verbose
-def compare(results: Path, baselines: Path | None, base: Path | None, form: str) -> int:
-    """Judge a results file that `run` or `gate` wrote."""
-    from mish_guard.commands import gate as command
+def judge(results: Path, baselines: Path | None, base: Path | None, form: str) -> int:
+    """Judge a RESULTS file that `run` or `gate` wrote; exits with the code of its verdict."""
+    from mish_guard.commands import judge as command
     from mish_guard.results import baseline
 
-    return command.compare(results, baselines=baselines or baseline.SHIPPED, base=base, out=None, form=Format(form))
+    return command.judge(results, baselines=baselines or baseline.SHIPPED, base=base, form=Format(form))
 
 
 @cli.command()
-@click.argument("names", nargs=-1)
+@click.argument("first", metavar="A", type=_FILE)
+@click.argument("second", metavar="[B]", type=_FILE, required=False)
+@_baselines
+@_base
+@click.option("--format", "form", type=_forms("text", "json", "markdown", "html", "svg"), default="text")
+@_verbose
+def compare(first: Path, second: Path | None, baselines: Path | None, base: Path | None, form: str) -> int:
+    """Lay A and B beside each other: results, baselines or *.obtained.json. Without B, judge A as `judge` does."""
+    from mish_guard.commands import compare as command
+    from mish_guard.commands import judge as judging
+    from mish_guard.results import baseline
+
+    if second is not None:
+        return command.compare(first, second, form=Format(form))
+    return judging.judge(first, baselines=baselines or baseline.SHIPPED, base=base, form=Format(form))
+
+
+@cli.command()
+@click.argument("results", type=_FILE)
+@_baselines
+@_base
+@click.option("--text", "form", flag_value="text", help="As in a terminal, with every finding.")
+@click.option("--md", "form", flag_value="markdown", help="Markdown for GitHub.")
+@click.option("--html", "form", flag_value="html", default="html", show_default=True, help="One page, self-contained.")
+@click.option("--sarif", "form", flag_value="sarif", help="SARIF 2.1.0 for code scanning.")
+@click.option("--junit", "form", flag_value="junit", help="JUnit's XML, one case for each cell.")
+@click.option("--svg", "form", flag_value="svg", help="The cliff as a picture.")
+@click.option("--json", "form", flag_value="json", help="The object that gate --format json prints.")
+@click.option("--out", type=_FILE, help="File to write. [standard output]")
+def report(results: Path, baselines: Path | None, base: Path | None, form: str, out: Path | None) -> int:
+    """Write the report of a RESULTS file in one form; exits with 0 whatever the verdict."""
+    from mish_guard.commands import judge as command
+    from mish_guard.results import baseline
+
+    return command.report(results, baselines=baselines or baseline.SHIPPED, base=base, form=Format(form), out=out)
+
+
+@cli.command()
+@click.argument("pattern", metavar="[GLOB]", required=False)
+@_place
+@_matrix
+def cells(pattern: str | None, profiles: Sequence[str], matrix: Path | None) -> int:
+    """List the cells of the matrix whose names match GLOB."""
+    from mish_guard.commands import cells as command
+
+    return command.show(pattern, profiles, matrix)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, shell_complete=_complete("lowerings"))
 @_profile
 @_format
 def lowerings(names: Sequence[str], profiles: Sequence[str], form: str) -> int:
@@ -278,7 +369,7 @@ def lowerings(names: Sequence[str], profiles: Sequence[str], form: str) -> int:
 
 
 @cli.command()
-@click.argument("cell")
+@click.argument("cell", shell_complete=_complete("cells"))
 @click.option("--lowering", help="Lowering to convert mish through. [that of the last run in --out, else as-is]")
 @click.option("--x", type=float, help="Input to trace. [the first bad one, or the worst]")
 @_matrix

@@ -13,6 +13,9 @@ from typing import Any
 
 from mish_guard.errors import UsageError
 
+# Where a coremltools tree keeps its converters of PyTorch's operations, from the tree's root.
+CONVERTERS = "coremltools/converters/mil/frontend/torch/ops.py"
+
 
 class EngineName(str, enum.Enum):
     """What executes a package."""
@@ -294,7 +297,8 @@ class Measurement:
 class Candidate:
     """The coremltools tree under test and the lowering it was asked to use.
 
-    `converter_sha256` is the hash of the converter of mish that converted, `tree_sha256` that of the installed files
+    `converter_sha256` is the hash of the converter of mish that converted, `converter_line` where it stands in the
+    tree's ops.py, `tree_sha256` that of the installed files
     of coremltools. `replaced` names the lowering that a build, or `--lowering`, put in place of the tree's own
     converter; None for a tree that is judged as it is. `source`, `commit`, `native` and `diff` (what was patched, as a
     unified diff) are known of a tree that `ci/build_coremltools.py` built.
@@ -313,6 +317,7 @@ class Candidate:
     diff: str | None = None
     tree_sha256: str | None = None
     replaced: str | None = None
+    converter_line: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

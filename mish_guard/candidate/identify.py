@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import platform
+import re
 from pathlib import Path
 
+from mish_guard import files
 from mish_guard.candidate import locate
 from mish_guard.convert.witnesses import Hello, Interpreter
+from mish_guard.errors import UnreadableFileError
 from mish_guard.models import lowerings
-from mish_guard.records import Candidate
+from mish_guard.records import CONVERTERS, Candidate
 
 
 def identify(who: Interpreter, hello: Hello | None, lowering: str) -> Candidate:
@@ -16,6 +19,7 @@ def identify(who: Interpreter, hello: Hello | None, lowering: str) -> Candidate:
     folder = locate.tree(who)
     tree_sha256 = locate.digest(folder)
     build = locate.build_record(who, tree_sha256)
+    line = None if hello is None else _converter_line(folder)
     return Candidate(
         coremltools=locate.version(folder) if hello is None else hello.coremltools,
         path=str(folder),
@@ -30,7 +34,18 @@ def identify(who: Interpreter, hello: Hello | None, lowering: str) -> Candidate:
         diff=build.get("diff"),
         tree_sha256=tree_sha256,
         replaced=_replaced(lowering, build.get("lowering", lowerings.AS_IS)),
+        converter_line=line,
     )
+
+
+def _converter_line(folder: Path) -> int | None:
+    """The line of the tree's converter of mish in the file that reports point to; None where it stands elsewhere."""
+    try:
+        text = files.read_text(folder.parent / CONVERTERS)
+    except UnreadableFileError:
+        return None
+    found = re.search(r"^def mish\(", text, re.MULTILINE)
+    return None if found is None else text.count("\n", 0, found.start()) + 1
 
 
 def still(candidate: Candidate, who: Interpreter) -> bool:

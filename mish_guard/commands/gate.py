@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mish_guard import files
-from mish_guard.commands import screen
+from mish_guard.commands import judge, screen
 from mish_guard.errors import ExitCode
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement, Verdict
@@ -22,22 +22,37 @@ from mish_guard.results import baseline, run_file
 RESULTS, REPORT, SUMMARY, DIFF = "results.json", "report.json", "summary.md", "candidate.diff"
 
 
-def gate(order: Order, *, baselines: Path, base: Path | None, out: Path, form: Format, allow_unarmed: bool) -> ExitCode:
+def gate(
+    order: Order,
+    *,
+    baselines: Path,
+    base: Path | None,
+    out: Path,
+    form: Format,
+    allow_unarmed: bool,
+    report: Path | None,
+) -> ExitCode:
     """Measure the matrix, compare with the baselines, print the verdict and leave it in `out`.
 
     With `allow_unarmed` a run that only lacks a Neural Engine ends with 0; its verdict stays INCONCLUSIVE.
+    `report` is a folder for every face of the report.
     """
+    for folder in (out, *([] if report is None else [report])):
+        files.check_writable(folder)
     with files.locked(out, "results"):
         measure(order, out)
         code = compare(out / RESULTS, baselines=baselines, base=base, out=out, form=form)
+        if report is not None:
+            judge.report_all(out / RESULTS, baselines=baselines, base=base, folder=report)
     return ExitCode.PASS if allow_unarmed and code is ExitCode.INCONCLUSIVE else code
 
 
 def run(order: Order, *, out: Path) -> ExitCode:
     """Measure the matrix and judge nothing."""
+    files.check_writable(out)
     with files.locked(out, "results"):
         measure(order, out)
-    click.echo(f"Wrote {out / RESULTS}. Next: mish-guard compare {out / RESULTS}")
+    click.echo(f"Wrote {out / RESULTS}. Next: mish-guard judge {out / RESULTS}")
     return ExitCode.PASS
 
 

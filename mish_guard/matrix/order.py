@@ -18,7 +18,8 @@ class Order:
     """Engine, places (none: all), lowering, and where matrix (None: the package's) and controls lie.
 
     `candidate` is a Python or a folder that holds a coremltools (None: the one next to mish-guard), `against` another
-    one that the candidate must not be worse than; `jobs` witnesses convert, each recipe within `seconds`.
+    one that the candidate must not be worse than; `only` is a glob of the cells that are measured (None: all); `jobs`
+    witnesses convert, each recipe within `seconds`.
     """
 
     engine: str = "emulator"
@@ -29,4 +30,5 @@ class Order:
     candidate: Path | None = None
     against: Path | None = None
     jobs: int = witnesses.JOBS
+    only: str | None = None
     seconds: float = witnesses.SECONDS

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mish_guard import files
-from mish_guard.errors import UnreadableFileError
+from mish_guard.errors import UnreadableFileError, UsageError
 from mish_guard.records import Backend, CellKey, Family, Frontend, Role
 
 DEFAULT = Path(__file__).parent / "matrix.yml"
@@ -46,6 +47,26 @@ def load(path: Path, places: Sequence[Place]) -> tuple[Cell, ...]:
         msg = f"'{path}' names the cell {repeated} twice. Remove one of them."
         raise UnreadableFileError(msg)
     return cells
+
+
+def chosen(cells: Sequence[Cell], pattern: str | None) -> tuple[Cell, ...]:
+    """The cells whose names match a glob, and every control: without them nothing is proven.
+
+    Raises UsageError, with a name there is, for a glob that no cell of the candidate matches.
+    """
+    if pattern is None:
+        return tuple(cells)
+    found = tuple(cell for cell in cells if cell.key.role.is_control or matches(str(cell.key), pattern))
+    if all(cell.key.role.is_control for cell in found):
+        some = next((str(cell.key) for cell in cells if not cell.key.role.is_control), "none")
+        msg = f"No cell matches '{pattern}'. There are {len(cells)}, such as '{some}'; mish-guard cells lists them."
+        raise UsageError(msg)
+    return found
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a cell is meant by a glob: its whole name, or a part of it."""
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"*{pattern}*")
 
 
 def digest(path: Path) -> str:

@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("controls", default.controls, "folder of the stored control packages"),
         ("candidate", None, "Python, or folder that holds a coremltools (default: the one of this environment)"),
         ("against", None, "another one, that the candidate must not be worse than"),
+        ("only", "", "glob of the cells to measure (default: all); such a run is never green as a whole"),
         ("results", RESULTS, "results file to write"),
         ("rungs", None, "file that remembers which shapes the Neural Engine took (default: beside the results)"),
     ):
@@ -65,6 +66,7 @@ def order_of(option: Any) -> Order:
         controls=option.mish_controls,
         candidate=option.mish_candidate,
         against=option.mish_against,
+        only=option.mish_only or None,
         jobs=option.mish_jobs,
         seconds=option.mish_conversion_seconds,
     )

@@ -120,6 +120,7 @@ def _command(order: Order, private: Path, rungs: Path, key: int) -> list[str]:
     command += [f"--mish-engine={order.engine}", f"--mish-lowering={order.lowering}", f"--mish-jobs={order.jobs}"]
     command += [f"--mish-conversion-seconds={order.seconds}", f"--mish-controls={order.controls.resolve()}"]
     command += [f"--mish-rungs={rungs}", *(f"--mish-place={place}" for place in order.places)]
+    command += [] if order.only is None else [f"--mish-only={order.only}"]
     for name, path in (("matrix", order.matrix), ("candidate", order.candidate), ("against", order.against)):
         if path is not None:
             command.append(f"--mish-{name}={path.absolute()}")

@@ -42,7 +42,7 @@ class Session:
         self.places = [
             Place(name=name, is_neural_engine=self._engine.is_neural_engine(name)) for name in self._engine.places()
         ]
-        self.cells = plan.load(self._matrix, self.places)
+        self.cells = plan.chosen(plan.load(self._matrix, self.places), order.only)
         self._who = locate.interpreter(order.candidate)
         self.candidate = identify.identify(self._who, None, order.lowering)
         # The collector would walk everything that torch loaded, over and over.
@@ -106,6 +106,7 @@ class Session:
             measurements=self.measurements,
             created=dt.datetime.now(dt.timezone.utc).replace(microsecond=0).isoformat(),
             controls_error=self._controls_error,
+            partial=self._order.only,
             attempts=() if self._measurer is None else tuple(self._measurer.ladder.attempts),
             notes=tuple(self._notes),
             broken=self._broken(),

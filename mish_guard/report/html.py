@@ -172,7 +172,7 @@ def _steps(trace: Trace | None) -> Iterator[tuple[Step, bool]]:
 
 def _placements(facts: Facts) -> Iterator[tuple[str, str, int]]:
     found = Counter(
-        (row.measurement.key.where, row.measurement.placement.activation)
+        (row.measurement.key.place, row.measurement.placement.activation)
         for row in facts.rows
         if row.measurement is not None and row.measurement.placement is not None
     )

@@ -31,7 +31,7 @@ def summary(facts: Facts) -> str:
 def changed(found: Changes) -> str:
     """What happened to stored cells, as a table; newline at the end."""
     rows = [(each.cell, each.how, words.ulp(each.before), words.ulp(each.after)) for each in found.moved]
-    drawn = _table(("cell", "change", "max_ulp before", "max_ulp after"), rows) if rows else ()
+    drawn = table(("cell", "change", "max_ulp before", "max_ulp after"), rows) if rows else ()
     return "\n".join([f"**Baselines**: {found.summary}.", *(["", *drawn] if rows else [])]) + "\n"
 
 
@@ -64,7 +64,7 @@ def _summary(facts: Facts) -> Iterator[str]:
     yield ""
     yield f"<details><summary>All {words.count(len(facts.rows), 'cell')}</summary>"
     yield ""
-    yield from _table(("cell", "status", "over the ceiling", "max_ulp", "max_ulp of the baseline"), _cells(facts.rows))
+    yield from table(("cell", "status", "over the ceiling", "max_ulp", "max_ulp of the baseline"), _cells(facts.rows))
     yield ""
     yield "</details>"
 
@@ -127,7 +127,7 @@ def _worst(worst: Sequence[Worst]) -> Iterator[str]:
     yield "### Before and after"
     yield ""
     rows = [(cell, move.name, words.number(move.before), words.number(move.after)) for cell, move in moved]
-    yield from _table(("cell", "binade that changed most", "max_ulp before", "max_ulp after"), rows)
+    yield from table(("cell", "binade that changed most", "max_ulp before", "max_ulp after"), rows)
 
 
 def _plan(plan: Sequence[str]) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _findings(facts: Facts) -> Iterator[str]:
     yield ""
     ordered = [finding for kind in facts.kinds for finding in kind.members]
     columns = ("cell", "status", "signature", "inputs", "first wrong op", "known defect", "what is wrong")
-    yield from _table(columns, (_finding(finding) for finding in ordered))
+    yield from table(columns, (_finding(finding) for finding in ordered))
 
 
 def _finding(finding: Finding) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def _over(measurement: Measurement | None) -> str:
     return f"{measurement.figures.n_over_ceiling} of {measurement.figures.n_covered}"
 
 
-def _table(columns: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> Iterator[str]:
+def table(columns: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> Iterator[str]:
     """A table that stops, and says so, before it is too large."""
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"

@@ -166,7 +166,7 @@ def heat(facts: Facts) -> str:
 
 def standalone(facts: Facts, kept: Curves) -> str:
     """One picture for a file of its own: the cliff, or where no curve was kept the errors by binade."""
-    drawn = cliff(facts, lines(facts, kept)) or before_after(facts) or _nothing()
+    drawn = cliff(facts, lines(facts, kept)) or before_after(facts) or nothing()
     head = f"{facts.verdict.value}: {facts.meaning}"
     title = f"<title>{_escaped(head)}</title><rect width='100%' height='100%' fill='{_PAPER}'/>"
     return re.sub(r"(<svg[^>]*>)", lambda found: found[1] + title, drawn, count=1) + "\n"
@@ -184,7 +184,8 @@ def themed(svg: str, identity: str, title: str) -> str:
     return re.sub(r"(<svg[^>]*>)", lambda found: found[1] + name, svg, count=1)
 
 
-def _nothing() -> str:
+def nothing() -> str:
+    """What stands where nothing can be drawn."""
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 40"><text x="10" y="25" fill="#1b1b1f">'
         "no cell with known inputs was measured</text></svg>"

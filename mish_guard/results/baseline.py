@@ -19,8 +19,8 @@ from mish_guard.results import run_file
 
 SHIPPED = files.DATA / "baselines"
 
-# What a baseline does not keep of its candidate: where it lay, and the text of its patch.
-_UNSTORED = ("path", "diff")
+# What a baseline does not keep of its candidate: where it lay, where in it the converter stood, and its patch.
+_UNSTORED = ("path", "diff", "converter_line")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,7 @@ def load(path: Path) -> Baseline:
     document = files.read_json(path)
     body = run_file.check_seal(document, path)
     files.validate(document, "baseline", path)
+    body = files.printable_document(body)
     cells = {key: run_file.measurement_from_json(cell) for key, cell in body["cells"].items()}
     wrong = next((key for key, cell in cells.items() if str(cell.key) != key), None)
     if wrong is not None:

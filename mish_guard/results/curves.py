@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ def text_of(curves: Curves) -> str:
     document = {
         "outputs": {cell: pack(values) for cell, values in curves.outputs.items()},
         "traces": {
-            cell: {"x": trace.x, "steps": [dataclasses.asdict(step) for step in trace.steps]}
+            cell: {"x": trace.x, "steps": [_step_to_json(step) for step in trace.steps]}
             for cell, trace in curves.traces.items()
         },
     }
@@ -120,6 +121,14 @@ def digest(values: Half) -> str:
     return hashlib.sha256(np.ascontiguousarray(canonical).astype("<f2").tobytes()).hexdigest()
 
 
+def _step_to_json(step: Step) -> dict[str, Any]:
+    """JSON has no infinities and no NaN: they are their names."""
+    numbers = {name: getattr(step, name) for name in ("got", "want")}
+    named = {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
+    return {**dataclasses.asdict(step), **named}
+
+
 def _trace(document: Mapping[str, Any]) -> Trace:
     steps: Sequence[Mapping[str, Any]] = document["steps"]
-    return Trace(x=document["x"], steps=tuple(Step(**step) for step in steps))
+    made = (Step(**{**step, "got": float(step["got"]), "want": float(step["want"])}) for step in steps)
+    return Trace(x=document["x"], steps=tuple(made))

@@ -81,6 +81,9 @@ def read_run(path: Path) -> Run:
     document = files.read_json(path)
     body = check_seal(document, path)
     files.validate(document, "results", path)
+    diff = body["mish_guard"]["candidate"]["diff"]
+    body = files.printable_document(body)
+    body["mish_guard"]["candidate"]["diff"] = diff  # of many lines; it is only ever written to a file of its own
     tests = [test["metadata"]["measurement"] for test in body["tests"] if "measurement" in test.get("metadata", {})]
     return run_from_json(body["mish_guard"], _by_key(tests, path))
 

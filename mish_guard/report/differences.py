@@ -1,0 +1,86 @@
+"""Two sets of cells beside each other, in every form: one table and one picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mish_guard.judge.baseline_diff import Change, Changes
+from mish_guard.records import Figures, Measurement
+from mish_guard.report import facts, html, pictures, words
+from mish_guard.report import markdown as faces
+
+_COLUMNS = ("cell", "change", "where it changed most", "ulp before", "ulp after")
+
+
+def rows(found: Changes) -> list[tuple[str, ...]]:
+    """One line for each cell that changed: the binade that changed most, before and after."""
+    return [_row(each) for each in found.moved]
+
+
+def text(found: Changes, render: Callable[[Sequence[str], Sequence[Sequence[str]]], str], *, width: int) -> str:
+    """The counts, then the table; on a narrow screen each cell on lines of its own."""
+    made = rows(found)
+    if not made:
+        return found.summary
+    drawn = render(_COLUMNS, made)
+    if max(map(len, drawn.splitlines())) > width:
+        drawn = "\n".join(f"{row[0]}\n  {row[1]}, {row[2]}: {row[3]} ulp before, {row[4]} after" for row in made)
+    return f"{found.summary}\n\n{drawn}"
+
+
+def markdown(found: Changes) -> str:
+    """The counts and the table in Markdown; newline at the end."""
+    return "\n".join([f"**{found.summary}**", "", *faces.table(_COLUMNS, rows(found))]) + "\n"
+
+
+def document(found: Changes) -> dict[str, Any]:
+    """The same as JSON types."""
+    return {
+        "summary": found.summary,
+        "unchanged": found.n_unchanged,
+        "changes": [{"cell": each.cell, "change": each.how, "moved": _moved(each)} for each in found.moved],
+    }
+
+
+def picture(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> str:
+    """The largest error of every binade before and after, of the cell with the largest change; may be empty."""
+    named = _named(old, new)
+    return pictures.by_binade(named) if named else pictures.nothing()
+
+
+def page(found: Changes, old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> str:
+    """One page of HTML with the table and the picture."""
+    svg = html.safe_picture(picture(old, new), "p1", "largest error by binade, before and after")
+    return html.render(
+        "table.html.j2",
+        title="mish-guard: two runs",
+        summary=found.summary,
+        picture=svg,
+        caption="Largest error of every binade, of the cell that changed most.",
+        columns=_COLUMNS,
+        rows=rows(found),
+        notes=(),
+    )
+
+
+def _row(each: Change) -> tuple[str, ...]:
+    moved = facts.moved(each.after, each.before)
+    if moved is None:
+        return each.cell, each.how, "-", "-", "-"
+    return each.cell, each.how, moved.name, words.number(moved.before), words.number(moved.after)
+
+
+def _moved(each: Change) -> dict[str, Any] | None:
+    moved = facts.moved(each.after, each.before)
+    return None if moved is None else dataclasses.asdict(moved)
+
+
+def _named(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> dict[str, Figures]:
+    shared = [(old[name], new[name]) for name in sorted(old.keys() & new.keys())]
+    drawn = [(a.figures, b.figures) for a, b in shared if a.figures and b.figures and a.figures.binades]
+    if not drawn:
+        return {}
+    before, after = max(drawn, key=lambda pair: abs(pair[0].max_ulp.value - pair[1].max_ulp.value))
+    return {"baseline": before, "candidate": after}
