@@ -391,6 +391,37 @@ def calibrate(profiles: Sequence[str], form: str) -> int:
     return command.show(_known(profiles), form=Format(form))
 
 
+_model = click.argument("model", type=click.Path(path_type=Path))
+_given = "FILE.npy, FILE.npz (by input name) or random:SEED (standard normal)."
+
+
+@cli.command()
+@_model
+@click.option("--input", "given", help=f"Run it too, beside float64: {_given}")
+@_profile
+@_format
+def scan(model: Path, given: str | None, profiles: Sequence[str], form: str) -> int:
+    """Say what of your own MODEL (.mlpackage or .mlmodel) is at risk on a Neural Engine, and what to do.
+
+    Exit codes: 0 clean, 10 at risk, 2 unreadable.
+    """
+    from mish_guard.commands import scan as command
+
+    return command.show(model, _known(profiles), given=given, form=Format(form))
+
+
+@cli.command()
+@_model
+@click.option("--input", "given", required=True, help=_given)
+@click.option("--profile", default="ane", show_default=True, help="Emulator profile.")
+@click.option("--out", type=_FILE, default=Path("out.npz"), show_default=True, help="File for the outputs, by name.")
+def predict(model: Path, given: str, profile: str, out: Path) -> int:
+    """Predict with a saved MODEL (.mlpackage or .mlmodel) as a unit with the arithmetic of a profile would."""
+    from mish_guard.commands import scan as command
+
+    return command.predict(model, _known([profile])[0], given=given, out=out)
+
+
 @cli.command()
 @_measuring
 @_baselines

@@ -24,6 +24,7 @@ LEVELS = (
     ("models",),
     ("convert",),
     ("engines",),
+    ("scan",),
     ("candidate",),
     ("results",),
     ("judge",),

@@ -1,0 +1,153 @@
+"""`scan` and `predict`: what a Neural Engine would make of a user's own model."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from mish_guard.engines.emulator import package, reader
+from mish_guard.errors import ExitCode, UsageError
+from mish_guard.report import table
+from mish_guard.report.formats import Format
+from mish_guard.scan import rules, trial
+from mish_guard.scan.rules import RULES, Risk
+from mish_guard.scan.trial import Trial
+from mish_guard.scan.view import View, view
+
+
+def show(model: Path, names: Sequence[str], *, given: str | None, form: Format) -> ExitCode:
+    """Print every risk of a saved model, and with inputs what every profile makes of them; 0 clean, 10 at risk."""
+    opened = reader.open_model(model)
+    seen = view(opened)
+    risks = rules.scan(seen)
+    trials: tuple[Trial, ...] = ()
+    if given is not None:
+        graph = package.translated(opened)
+        trials = trial.run(graph, trial.feeds(graph, given), names)
+    if form is Format.JSON:
+        click.echo(json.dumps(_document(model, seen, risks, trials), indent=1, sort_keys=True, allow_nan=False))
+    else:
+        _print(model, seen, risks, trials)
+    return ExitCode.FAIL if risks or any(each.culprit for each in trials) else ExitCode.PASS
+
+
+def predict(model: Path, profile: str, *, given: str, out: Path) -> ExitCode:
+    """Write the outputs of a saved model under a profile to `out`, a .npz file by output name."""
+    if out.suffix != ".npz":
+        msg = f"'{out}' must end in .npz: outputs are written by name."
+        raise UsageError(msg)
+    graph = package.load(model)
+    outputs = trial.predict(graph, trial.feeds(graph, given), profile)
+    _write(out, outputs)
+    for name, values in outputs.items():
+        click.echo(f"{name}: {values.dtype} {values.shape}, {_extremes(values)}")
+    click.echo(f"Wrote {out}.")
+    return ExitCode.PASS
+
+
+def _write(out: Path, outputs: Mapping[str, Any]) -> None:
+    """The file as a whole, or nothing."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **outputs)
+    try:
+        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+            file.write(buffer.getvalue())
+        os.replace(file.name, out)  # noqa: PTH105 - the name is a string here
+    except OSError as error:
+        msg = f"'{out}' cannot be written: {error}."
+        raise UsageError(msg) from error
+
+
+def _extremes(values: Any) -> str:
+    if not values.size or values.dtype.kind != "f":
+        return f"{values.size} values"
+    lost = int(values.size - np.count_nonzero(np.isfinite(values)))
+    return f"from {np.nanmin(values):.6g} to {np.nanmax(values):.6g}, {lost} not finite"
+
+
+def _print(model: Path, seen: View, risks: Sequence[Risk], trials: Sequence[Trial]) -> None:
+    click.echo(_headline(model, seen, risks, trials))
+    if seen.gap is not None:
+        click.echo(f"Seen by the names of its operations only, without constants: {seen.gap}")
+    for rule in dict.fromkeys(each.rule for each in risks):
+        found = [each for each in risks if each.rule == rule]
+        click.echo("")
+        click.echo(f"{rule} ({', '.join(RULES[rule].evidence)})")
+        click.echo(table.render(("op", "name", "why"), [(each.op, _clean(each.name), each.detail) for each in found]))
+        click.echo(f"    do: {RULES[rule].advice}")
+    if trials:
+        click.echo("")
+        headings = ("profile", "max_abs", "relative", "first wrong op", "got", "float64", "rests on")
+        click.echo(table.render(headings, map(_row, trials)))
+    click.echo("")
+    click.echo("Emulated from published measurements (docs/evidence.md): no hardware was measured.")
+
+
+def _headline(model: Path, seen: View, risks: Sequence[Risk], trials: Sequence[Trial]) -> str:
+    wrong = [each for each in trials if each.culprit]
+    if not risks and not wrong:
+        ran = f", right under {len(trials)} profiles" if trials else ""
+        return f"CLEAN: {_clean(model.name)}: no known risk in {len(seen.nodes)} operations{ran}"
+    parts = [f"{len({each.name for each in risks})} of {len(seen.nodes)} operations"] if risks else []
+    if wrong:
+        parts.append(f"wrong under {', '.join(each.profile for each in wrong)}")
+    return f"AT RISK: {_clean(model.name)}: {'; '.join(parts)}"
+
+
+def _row(each: Trial) -> tuple[str, ...]:
+    wrong, where = each.culprit, ("none", "", "")
+    if wrong is not None:
+        where = (f"{wrong.op} '{_clean(wrong.name)}'", f"{wrong.got:.6g}", f"{wrong.want:.6g}")
+    return (each.profile, f"{each.max_abs:.4g}", f"{each.relative:.3g}", *where, ", ".join(each.assumptions))
+
+
+def _clean(text: str) -> str:
+    """Text of a stranger's file without what would move a terminal's cursor."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _document(model: Path, seen: View, risks: Sequence[Risk], trials: Sequence[Trial]) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "operations": len(seen.nodes),
+        "gap": seen.gap,
+        "risks": [
+            {
+                "rule": each.rule,
+                "op": each.op,
+                "name": each.name,
+                "detail": each.detail,
+                "evidence": list(RULES[each.rule].evidence),
+                "advice": RULES[each.rule].advice,
+            }
+            for each in risks
+        ],
+        "trials": [_trial(each) for each in trials],
+    }
+
+
+def _trial(each: Trial) -> dict[str, Any]:
+    wrong = each.culprit
+    first = None
+    if wrong is not None:
+        first = {"op": wrong.op, "name": wrong.name, "got": _number(wrong.got), "float64": _number(wrong.want)}
+    return {
+        "profile": each.profile,
+        "max_abs": _number(each.max_abs),
+        "relative": _number(each.relative),
+        "first_wrong": first,
+        "assumptions": list(each.assumptions),
+    }
+
+
+def _number(value: float) -> float | str:
+    """JSON has no word for what is not finite."""
+    return value if np.isfinite(value) else str(value)

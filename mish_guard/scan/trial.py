@@ -1,0 +1,146 @@
+"""A model run under every profile beside float64: what comes out wrong, and where it began."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mish_guard.engines.emulator import culprit, package, profiles
+from mish_guard.engines.emulator.arithmetic import Emulated, Exact
+from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.graph import Array, DType, Graph, Tensor
+from mish_guard.engines.emulator.reader import checked
+from mish_guard.errors import UnreadableFileError, UsageError
+from mish_guard.numerics import fp16
+from mish_guard.records import Culprit
+
+MAX_INPUT = 2**31
+_RANDOM = "random:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One profile: the largest error of any output beside float64, and the first operation that went wrong.
+
+    `max_abs` is in units of the outputs and `relative` is that divided by the largest output; both are infinite where
+    an output is finite in float64 only. `assumptions` are the ids of what nobody has measured and the run depends on.
+    """
+
+    profile: str
+    max_abs: float
+    relative: float
+    culprit: Culprit | None
+    assumptions: tuple[str, ...]
+
+
+def run(graph: Graph, feeds: Mapping[str, Any], names: Sequence[str]) -> tuple[Trial, ...]:
+    """One trial per profile; raises UnsupportedOpError for a model that the emulator cannot run."""
+    exact = evaluate(graph, feeds, Exact())
+    return tuple(_trial(graph, feeds, name, exact) for name in names)
+
+
+def predict(graph: Graph, feeds: Mapping[str, Any], profile: str) -> dict[str, Array]:
+    """The outputs by name, in the type that the model declares."""
+    values = evaluate(graph, feeds, Emulated(profiles.get(profile)))
+    declared = {tensor.name: tensor.dtype for node in graph.nodes for tensor in node.outputs}
+    return {name: _typed(values[name], declared.get(name, DType.FP16)) for name in graph.outputs}
+
+
+def predict_saved(model: Any, inputs: Mapping[str, Any], profile: str) -> dict[str, Array]:
+    """`predict` for a model on disk; see `mish_guard.predict`."""
+    graph = package.load(Path(model))
+    strange = sorted(set(inputs) - {tensor.name for tensor in graph.inputs})
+    if strange:
+        msg = f"The model has no input {', '.join(map(repr, strange))}."
+        raise UsageError(msg)
+    return predict(graph, inputs, profile)
+
+
+def feeds(graph: Graph, spelled: str) -> dict[str, Array]:
+    """Inputs from `FILE.npy` (a model of one input), `FILE.npz` (by name), or `random:SEED` (standard normal).
+
+    Raises UsageError for inputs that the model does not have, UnreadableFileError for a file that cannot be read.
+    """
+    if spelled.startswith(_RANDOM):
+        return _random(graph, spelled.removeprefix(_RANDOM))
+    found = _loaded(Path(spelled))
+    names = [tensor.name for tensor in graph.inputs]
+    if isinstance(found, np.ndarray):
+        if len(names) != 1:
+            msg = f"The model has the inputs {', '.join(names) or 'none'}: give them by name in one .npz file."
+            raise UsageError(msg)
+        return {names[0]: found}
+    if set(names) != set(found):
+        msg = f"'{spelled}' holds {', '.join(found) or 'nothing'}; the model has the inputs {', '.join(names)}."
+        raise UsageError(msg)
+    return dict(found)
+
+
+def _trial(graph: Graph, feeds: Mapping[str, Any], name: str, exact: Mapping[str, Array]) -> Trial:
+    arithmetic = Emulated(profiles.get(name))
+    got = evaluate(graph, feeds, arithmetic)
+    errors = [_error(got[output], exact[output]) for output in graph.outputs]
+    return Trial(
+        profile=name,
+        max_abs=max((each for each, _ in errors), default=0.0),
+        relative=max((each / size if size else each for each, size in errors), default=0.0),
+        culprit=culprit.find(graph, got, exact, None),
+        assumptions=tuple(sorted(arithmetic.met)),
+    )
+
+
+def _error(got: Array, want: Array) -> tuple[float, float]:
+    """The largest error of one output, and its largest value in float64."""
+    got, want = np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64)
+    if not want.size:
+        return 0.0, 0.0
+    with np.errstate(invalid="ignore"):
+        errors = np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, np.abs(got - want))
+    worst = np.max(np.where(np.isnan(errors), np.inf, errors))
+    return float(worst), float(np.max(np.abs(np.nan_to_num(want, posinf=0.0, neginf=0.0))))
+
+
+def _typed(values: Array, dtype: DType) -> Array:
+    if dtype is DType.FP16:
+        return fp16.to_fp16(values)
+    if dtype is DType.FP32:
+        return values.astype(np.float32)
+    return values
+
+
+def _random(graph: Graph, seed: str) -> dict[str, Array]:
+    if not seed.isdecimal() or len(seed) > 9:
+        msg = f"'{_RANDOM}{seed}' has no seed; write random:0, or any number up to nine digits."
+        raise UsageError(msg)
+    generator = np.random.default_rng(int(seed))
+    return {tensor.name: _drawn(tensor, generator) for tensor in graph.inputs}
+
+
+def _drawn(tensor: Tensor, generator: np.random.Generator) -> Array:
+    if tensor.shape is None or None in tensor.shape:
+        msg = f"Input '{tensor.name}' has no fixed shape: give a file with values."
+        raise UsageError(msg)
+    drawn = generator.standard_normal(tensor.shape)
+    return drawn if tensor.dtype.is_float else np.zeros(tensor.shape, dtype=np.int64)
+
+
+def _loaded(path: Path) -> Any:
+    """An array, or arrays by name; never an object that would run code."""
+    checked(path, MAX_INPUT)
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            found = loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile) as error:
+        msg = f"'{path}' cannot be read as .npy or .npz: {error}."
+        raise UnreadableFileError(msg) from error
+    arrays = [found] if isinstance(found, np.ndarray) else list(found.values())
+    if any(array.dtype.kind not in "fiub" for array in arrays):
+        msg = f"'{path}' holds something else than numbers."
+        raise UnreadableFileError(msg)
+    return found

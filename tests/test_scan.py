@@ -1,0 +1,285 @@
+"""Scanning a user's own model: every hazard found once, nothing found in a sound model, and what a run shows."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mish_guard
+from mish_guard.engines.emulator import package, reader, replay
+from mish_guard.errors import ExitCode, UnreadableFileError, UnsupportedOpError, UsageError
+from mish_guard.numerics import reference
+from mish_guard.scan import rules
+from mish_guard.scan.rules import RULES
+from mish_guard.scan.view import view
+from tests import hostile
+from tests.conftest import Invoke
+
+SHAPE = (2, 6)
+
+
+class Of(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+def _heavy() -> nn.Module:
+    linear = nn.Linear(6, 3)
+    nn.init.constant_(linear.weight, 900.0)
+    return linear
+
+
+def _sound() -> nn.Module:
+    """Convolutions, normalisation, pooling and a head."""
+    torch.manual_seed(0)
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2))
+    return nn.Sequential(stem, nn.Conv2d(8, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(128, 4), nn.Sigmoid())
+
+
+def _careful(x: torch.Tensor) -> torch.Tensor:
+    """What is dangerous written carefully: shifted, clamped, and never infinite."""
+    shifted = torch.exp(x - x.amax(1, keepdim=True))
+    weights = shifted / shifted.sum(1, keepdim=True)
+    softplus = torch.relu(x) + torch.log(torch.exp(-x.abs()) + 1)
+    e = torch.exp(x.clamp(max=5.0))
+    return weights + x * torch.tanh(softplus) + e * (e + 2) / (e * (e + 2) + 2) + torch.sigmoid(x)[:, :3].sum()
+
+
+NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "native-softplus": (nn.Softplus(), SHAPE),
+    "log-of-one-plus-exp": (Of(lambda x: torch.log(torch.exp(x) + 1)), SHAPE),
+    "log-sum-exp": (Of(lambda x: torch.logsumexp(x, 1)), SHAPE),
+    "unclamped-ratio-of-exponentials": (Of(lambda x: torch.exp(x) / (torch.exp(x) + 2)), SHAPE),
+    "sums-past-two-to-the-fifteen": (_heavy(), SHAPE),
+    "native-silu": (nn.SiLU(), SHAPE),
+    "native-gelu": (nn.GELU(), SHAPE),
+    "not-implemented-on-the-engine": (Of(lambda x: torch.cumsum(x, 1)), SHAPE),
+    "slice-with-an-offset": (Of(lambda x: x[:, 1:] * 2), SHAPE),
+    "int8-product": (nn.Linear(64, 64), (2, 64)),
+    "single-precision-island": (Of(lambda x: torch.tanh(torch.relu(x)) * 2), SHAPE),
+    "mask-beyond-half-precision": (Of(lambda x: torch.where(x > 0, x, -1e9)), SHAPE),
+    "sound": (_sound(), (1, 3, 8, 8)),
+    "careful": (Of(_careful), SHAPE),
+}
+
+
+def _converted(name: str, folder: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what coremltools, torch and numpy say to each other
+        return _saved(name, folder)
+
+
+def _saved(name: str, folder: Path) -> Path:
+    import coremltools as ct
+
+    jit: Any = torch.jit
+    net, shape = NETS[name]
+    example = torch.linspace(-1, 1, int(np.prod(shape))).reshape(shape)
+    precision: Any = ct.precision.FLOAT16
+    if name == "single-precision-island":
+        precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.op_type != "tanh")
+    model = ct.convert(
+        jit.trace(net.eval(), example),
+        inputs=[ct.TensorType(name="x", shape=shape, dtype=np.float32)],
+        outputs=[ct.TensorType(name="y", dtype=np.float32)],
+        compute_precision=precision,
+        minimum_deployment_target=ct.target.iOS17,
+        skip_model_load=True,
+    )
+    if name == "int8-product":
+        from coremltools.optimize import coreml
+
+        settings = coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=100)
+        model = coreml.linear_quantize_weights(model, coreml.OptimizationConfig(global_config=settings))
+    path = folder / f"{name}.mlpackage"
+    model.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The package of a net, converted once."""
+    folder = tmp_path_factory.mktemp("nets")
+    made: dict[str, Path] = {}
+
+    def path(name: str) -> Path:
+        if name not in made:
+            made[name] = _converted(name, folder)
+        return made[name]
+
+    return path
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_each_net_shows_its_hazard_and_no_other(name: str, saved: Callable[[str], Path]) -> None:
+    found = {each.rule for each in rules.scan(view(reader.open_model(saved(name))))}
+    assert found == ({name} if name in RULES else set())
+
+
+def test_every_rule_has_a_net_evidence_and_advice() -> None:
+    facts = {fact.id for fact in replay.load()}
+    assert set(RULES) == set(NETS) - {"sound", "careful"}
+    for rule in RULES.values():
+        assert rule.evidence
+        assert set(rule.evidence) <= facts, rule.id
+        assert rule.advice
+
+
+def test_a_risk_is_printed_with_evidence_and_advice(invoke: Invoke) -> None:
+    ended = invoke("scan", hostile.GOOD)
+    assert ended.code == ExitCode.FAIL
+    assert ended.first_line == f"AT RISK: {hostile.GOOD.name}: 1 of 6 operations"
+    for text in ("native-softplus (F1, F2, F3, F71)", "do: write max(x, 0)", "softplus_0_cast_fp16"):
+        assert text in ended.out
+
+
+def test_a_run_names_the_first_operation_that_goes_wrong_and_its_values(invoke: Invoke, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((1, 32, 8, 8), 20.0))
+    ended = invoke("scan", hostile.GOOD, "--input", tmp_path / "x.npy", "--format", "json")
+    trials = {each["profile"]: each for each in ended.json["trials"]}
+    assert ended.code == ExitCode.FAIL
+    assert trials["ieee-fp16"]["first_wrong"] is None
+    first = trials["ane"]["first_wrong"]
+    assert (first["op"], first["got"], round(first["float64"])) == ("softplus", 0.0, 20)
+    assert [each["rule"] for each in ended.json["risks"]] == ["native-softplus"]
+
+
+def test_a_model_that_is_only_wrong_when_it_runs_is_at_risk(
+    invoke: Invoke, tmp_path: Path, saved: Callable[[str], Path]
+) -> None:
+    path = saved("sound")
+    assert invoke("scan", path).code == ExitCode.PASS
+    np.save(tmp_path / "x.npy", np.full((1, 3, 8, 8), 60000.0))
+    ended = invoke("scan", path, "--input", tmp_path / "x.npy", "--profile", "ane")
+    assert ended.code == ExitCode.FAIL
+    assert ended.first_line == "AT RISK: sound.mlpackage: wrong under ane"
+    assert "conv '" in ended.out
+
+
+def test_a_sound_model_is_clean(invoke: Invoke, saved: Callable[[str], Path]) -> None:
+    ended = invoke("scan", saved("careful"), "--input", "random:7")
+    assert ended.code == ExitCode.PASS
+    assert ended.first_line.startswith("CLEAN: careful.mlpackage: no known risk in ")
+    assert ended.first_line.endswith("right under 4 profiles")
+
+
+def test_a_model_that_the_emulator_cannot_run_is_scanned_all_the_same(invoke: Invoke, tmp_path: Path) -> None:
+    path = _copied(tmp_path, hostile.operation("tanh", lambda each: setattr(each, "type", "warp")))
+    ended = invoke("scan", path)
+    assert (ended.code, ended.first_line) == (ExitCode.FAIL, "AT RISK: model.mlpackage: 1 of 6 operations")
+    ended = invoke("scan", path, "--input", "random:1")
+    assert ended.code == UnsupportedOpError.exit_code
+    assert "warp" in ended.err
+
+
+def test_a_neural_network_with_an_unknown_layer_is_scanned_by_names(tmp_path: Path, invoke: Invoke) -> None:
+    from coremltools.proto import Model_pb2
+
+    message = Model_pb2.Model(specificationVersion=4)
+    message.description.input.add(name="x").type.multiArrayType.shape[:] = [3]
+    message.description.output.add(name="y")
+    message.neuralNetwork.layers.add(name="a", input=["x"], output=["h"]).activation.softplus.SetInParent()
+    message.neuralNetwork.layers.add(name="b", input=["h"], output=["y"]).custom.className = "Mine"
+    path = tmp_path / "net.mlmodel"
+    path.write_bytes(message.SerializeToString())
+    ended = invoke("scan", path)
+    assert ended.code == ExitCode.FAIL
+    assert "native-softplus" in ended.out
+    assert "Seen by the names of its operations only" in ended.out
+
+
+@pytest.mark.parametrize("name", hostile.HOSTILE)
+def test_a_hostile_package_ends_with_2_and_nothing_written(name: str, tmp_path: Path, invoke: Invoke) -> None:
+    path = hostile.made(name, tmp_path)
+    before = hostile.listing(tmp_path)
+    ended = invoke("scan", path, "--input", "random:1")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert len(ended.err.splitlines()) == 1
+    assert hostile.listing(tmp_path) == before
+
+
+def _copied(folder: Path, edit: hostile.Edit) -> Path:
+    import shutil
+
+    path = folder / "model.mlpackage"
+    shutil.copytree(hostile.GOOD, path)
+    edit(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "cannot be read as .npy or .npz"),
+        (b"PK\x03\x04", "cannot be read as .npy or .npz"),
+        (
+            b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (999999999999,), }",
+            "cannot be read",
+        ),
+    ],
+)
+def test_an_input_file_that_is_none_is_told(content: bytes, complaint: str, tmp_path: Path, invoke: Invoke) -> None:
+    (tmp_path / "x.npy").write_bytes(content)
+    ended = invoke("scan", hostile.GOOD, "--input", tmp_path / "x.npy")
+    assert ended.code == ExitCode.USAGE
+    assert complaint in ended.err
+
+
+@pytest.mark.parametrize("given", ["random:", "random:-1", "random:x", "nowhere.npy"])
+def test_an_input_that_makes_no_sense_is_told(given: str, invoke: Invoke) -> None:
+    assert invoke("scan", hostile.GOOD, "--input", given).code == ExitCode.USAGE
+
+
+def test_predictions_are_written_by_name(invoke: Invoke, tmp_path: Path) -> None:
+    x = np.linspace(-8, 8, 2048).reshape(1, 32, 8, 8)
+    np.savez(tmp_path / "in.npz", x=x)
+    out = tmp_path / "out.npz"
+    ended = invoke("predict", hostile.GOOD, "--input", tmp_path / "in.npz", "--out", out)
+    assert ended.code == ExitCode.PASS
+    with np.load(out) as written:
+        assert sorted(written.files) == ["activated", "input_1", "var_18"]
+        fed = written["input_1"].astype(np.float64)
+        assert np.abs(written["activated"] - reference.mish(fed)).max() < 0.01
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+    assert invoke("predict", hostile.GOOD, "--input", "random:1", "--out", tmp_path / "out.npy").code == ExitCode.USAGE
+    assert invoke("predict", hostile.GOOD, "--input", "random:1", "--out", "/nowhere/o.npz").code == ExitCode.USAGE
+
+
+def test_the_python_call_predicts_as_the_command_does() -> None:
+    x = np.full((1, 32, 8, 8), 20.0)
+    broken = mish_guard.predict(hostile.GOOD, {"x": x})
+    sound = mish_guard.predict(str(hostile.GOOD), {"x": x}, profile="ieee-fp16")
+    assert broken["activated"].dtype == np.float16
+    assert (broken["activated"].max(), sound["activated"].max()) == (0, 20)
+    with pytest.raises(UsageError, match="wants an input 'x'"):
+        mish_guard.predict(hostile.GOOD, {})
+    with pytest.raises(UsageError, match="no input 'z'"):
+        mish_guard.predict(hostile.GOOD, {"x": x, "z": x})
+    with pytest.raises(UnreadableFileError):
+        mish_guard.predict("nowhere.mlpackage", {"x": x})
+
+
+def test_the_form_that_a_script_reads_is_json_without_infinities(invoke: Invoke, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((1, 32, 8, 8), 60000.0))
+    out = invoke("scan", hostile.GOOD, "--input", tmp_path / "x.npy", "--format", "json").out
+    assert "Infinity" not in out
+    assert json.loads(out)["operations"] == len(package.load(hostile.GOOD).nodes)
+
+
+def test_the_documentation_lists_every_rule() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "scan.md").read_text(encoding="utf-8")
+    assert [rule for rule in RULES if f"`{rule}`" not in text] == []
