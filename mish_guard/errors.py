@@ -23,6 +23,15 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
+class Verdict(str, enum.Enum):
+    """What the gate says."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    BROKEN = "BROKEN"
+
+
 class GuardError(Exception):
     """Something the user can act on: the message says what happened, what was expected and what to run."""
 
@@ -57,6 +66,14 @@ class MachineError(GuardError):
     """The machine or the engine cannot produce evidence; the candidate is not to blame."""
 
     exit_code = ExitCode.BROKEN
+
+
+class ModelError(MachineError):
+    """The engine reports an error for this one model, while it loads it (`stage` "load") or predicts ("predict")."""
+
+    def __init__(self, message: str, stage: str) -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class UnsupportedOpError(GuardError):

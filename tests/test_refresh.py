@@ -11,6 +11,8 @@ import pytest
 from mish_guard import files
 from mish_guard.commands import refresh as command
 from mish_guard.errors import ExitCode
+from mish_guard.judge import verdict
+from mish_guard.judge.status import Status
 from mish_guard.records import Measurement, Run
 from mish_guard.results import baseline, run_file
 from tests.conftest import Ended, Invoke
@@ -111,10 +113,9 @@ def _with_figures(cell: Measurement, other: Measurement) -> Measurement:
     ("spoil", "code", "complaint"),
     [
         (_blind, ExitCode.INCONCLUSIVE, "the negative control was not caught"),
-        (_with_closed_gap, ExitCode.FAIL, "take it out of the matrix's known gaps"),
         (lambda run: dataclasses.replace(run, controls_error="a file differs"), ExitCode.BROKEN, "a file differs"),
     ],
-    ids=["blind", "closed gap", "broken"],
+    ids=["blind", "broken"],
 )
 def test_a_run_that_proves_nothing_never_becomes_a_baseline(
     small: Command,
@@ -131,6 +132,18 @@ def test_a_run_that_proves_nothing_never_becomes_a_baseline(
     assert "Nothing was stored" in refused.err
     assert complaint in refused.err
     assert not (tmp_path / "b").exists()
+
+
+def test_a_gap_that_closes_is_stored_and_its_cell_required_from_then_on(
+    small: Command, exp_results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gap = "surface/nn.Softplus/torchscript/mlprogram-fp16@ane"
+    monkeypatch.setattr(command, "measure", lambda *_: _with_closed_gap(run_file.read_run(exp_results)))
+    assert small(*REFRESH, "--lowering", "exp").code == ExitCode.PASS
+    stored = baseline.load_for(run_file.read_run(exp_results), tmp_path / "b")
+    judged = verdict.judge(run_file.read_run(exp_results), stored, ())
+    assert judged.exit_code is ExitCode.FAIL
+    assert [each.cell for each in judged.findings if each.status is Status.OVER_CEILING] == [gap]
 
 
 @pytest.mark.parametrize("path", sorted(baseline.SHIPPED.glob("*.json")), ids=lambda path: path.stem)

@@ -214,8 +214,9 @@ def test_every_neural_engine_must_catch_the_negative_control() -> None:
 
 
 def test_every_neural_engine_must_pass_the_positive_control() -> None:
-    elsewhere = cell(POSITIVE.replace("@ane", "@ieee-fp16"))
-    judged = verdict.judge(run(cell(CELL), cell(GRAFT), ARMS[0], elsewhere), BASE, ())
+    elsewhere = tuple(cell(key.replace("@ane", "@ieee-fp16")) for key in (CELL, POSITIVE))
+    base = {**BASE, "ieee-fp16": stored(elsewhere[0])["ane"]}
+    judged = verdict.judge(run(cell(CELL), cell(GRAFT), ARMS[0], *elsewhere), base, ())
     assert (judged.verdict, judged.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
     assert judged.reason == "a control is missing at a Neural Engine"
 
@@ -257,11 +258,23 @@ def test_every_way_to_die_is_told() -> None:
     assert all(any(f"no figures: engine failed: {reason}" in line for line in told) for reason in deaths)
 
 
-def test_a_known_gap_that_passes_is_red() -> None:
+def test_a_gap_that_closes_is_better() -> None:
+    base = stored(cell(CELL, cliff(), known_gap="softplus stays"), cell(GRAFT))
     closed = cell(CELL, known_gap="softplus stays")
-    judged = verdict.judge(run(closed, cell(GRAFT), *ARMS), BASE, ())
-    assert judged.exit_code is ExitCode.FAIL
-    assert [each.signature for each in judged.findings] == [Signature.GAP_CLOSED]
+    judged = verdict.judge(run(closed, cell(GRAFT), *ARMS), base, ())
+    assert (judged.verdict, judged.exit_code) == (Verdict.PASS, ExitCode.PASS)
+    (finding,) = judged.findings
+    assert (finding.status, finding.message) == (Status.BETTER, "was over the ceiling before and no longer is")
+
+
+def test_a_gap_is_a_permission_only_as_long_as_the_baseline_shows_it() -> None:
+    open_gap = cell(CELL, cliff(), known_gap="softplus stays")
+    shown, closed = (stored(cell(CELL, each), cell(GRAFT)) for each in (cliff(), figures()))
+    still = verdict.judge(run(open_gap, cell(GRAFT), *ARMS), shown, ())
+    again = verdict.judge(run(open_gap, cell(GRAFT), *ARMS), closed, ())
+    assert (still.exit_code, again.exit_code) == (ExitCode.PASS, ExitCode.FAIL)
+    assert {row.cell: row.status for row in still.rows}[CELL] is Status.KNOWN_GAP
+    assert [each.status for each in again.findings] == [Status.OVER_CEILING]
 
 
 def test_different_bits_for_one_input_are_red() -> None:
@@ -351,7 +364,8 @@ def test_a_candidate_that_never_was_on_the_neural_engine_is_not_green() -> None:
 def test_a_gap_that_passes_where_nothing_can_be_seen_is_no_evidence(
     cells: tuple[Measurement, ...], reason: str
 ) -> None:
-    judged = verdict.judge(run(*cells), BASE, ())
+    base = stored(cell(CELL, cliff(), known_gap="softplus stays"), cell(GRAFT))
+    judged = verdict.judge(run(*cells), base, ())
     assert judged.exit_code is ExitCode.INCONCLUSIVE
     assert reason in judged.reason
 

@@ -63,11 +63,7 @@ def _refuse_bad(judgement: Judgement) -> None:
     if judgement.verdict is Verdict.BROKEN:
         msg = f"Nothing was stored: {judgement.reason}."
         raise RefusedError(msg, ExitCode.BROKEN)
-    closed = [row.cell for row in judgement.rows if row.status is Status.GAP_CLOSED]
-    if closed:
-        msg = f"Nothing was stored: {closed[0]} passes; take it out of the matrix's known gaps first."
-        raise RefusedError(msg, ExitCode.FAIL)
-    over = [row.cell for row in judgement.rows if row.status is Status.OVER_CEILING]
+    over = [row.cell for row in judgement.rows if row.status in (Status.OVER_CEILING, Status.FAILS)]
     if over:
         msg = f"Nothing was stored: {len(over)} cells are over a ceiling, first {over[0]}. No baseline moves a ceiling."
         raise RefusedError(msg, ExitCode.FAIL)

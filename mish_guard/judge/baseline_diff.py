@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mish_guard.judge import compare
+from mish_guard.judge.compare import Moved
 from mish_guard.records import Measurement
 from mish_guard.results.baseline import Baseline
 
@@ -21,6 +22,11 @@ class Change:
     how: str
     before: Measurement | None
     after: Measurement | None
+
+    @property
+    def moved(self) -> Moved | None:
+        """The binade that changed most, before and after."""
+        return compare.moved(self.after, self.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

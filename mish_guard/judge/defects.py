@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard import files
+from mish_guard.judge import compare
 from mish_guard.records import BadInterval, Measurement, Stage
 
 DEFECTS = files.DATA / "defects.yml"
@@ -18,6 +19,9 @@ DEFECTS = files.DATA / "defects.yml"
 # precision, 11.09375.
 _CLIFF_FIRST = 10.3984375
 _CLIFF_LAST = 11.09375
+
+# Left of here mish falls to nothing, by a factor of e for each unit of x.
+_TAIL = -4.0
 
 
 class Signature(str, enum.Enum):
@@ -33,7 +37,7 @@ class Signature(str, enum.Enum):
     CONVERSION = "conversion"
     ENGINE = "engine"
     CONTROL = "control"
-    GAP_CLOSED = "gap-closed"
+    ASSUMPTION = "assumption"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,7 @@ def signature(measurement: Measurement) -> Signature:
         return Signature.CONVERSION if measurement.failure.stage is Stage.CONVERT else Signature.ENGINE
     interval = main_interval(measurement)
     culprit = measurement.culprit
-    if interval is not None and interval.last < 0:
+    if interval is not None and interval.last <= _TAIL:
         return Signature.NEGATIVE_TAIL
     if interval is not None and _CLIFF_FIRST <= interval.first <= _CLIFF_LAST:
         return Signature.SOFTPLUS_CLIFF
@@ -95,6 +99,23 @@ def signature(measurement: Measurement) -> Signature:
     if culprit is not None and not math.isfinite(culprit.got):
         return Signature.EXP_OVERFLOW
     return Signature.PRECISION
+
+
+def changed_signature(measurement: Measurement, before: Measurement | None) -> Signature:
+    """The kind of a change against what the cell is compared with."""
+    new, old = measurement.figures, None if before is None else before.figures
+    if before is None or new is None or old is None:
+        return Signature.PRECISION
+    if new.n_covered < old.n_covered:
+        return Signature.COVERAGE
+    if next(compare.special_differences(new, old), None) is not None:
+        return Signature.SPECIAL_VALUES
+    moves = compare.moves_of(new, old)
+    grown = [each for each in moves if each.is_worse] or [each for each in moves if each.grew]
+    if not grown and compare.placed(before) and not compare.placed(measurement):
+        return Signature.PLACEMENT
+    in_tail = [each.at is not None and each.at <= _TAIL for each in grown]
+    return Signature.NEGATIVE_TAIL if in_tail and all(in_tail) else Signature.PRECISION
 
 
 def main_interval(measurement: Measurement) -> BadInterval | None:

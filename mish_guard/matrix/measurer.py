@@ -9,7 +9,7 @@ from pathlib import Path
 from mish_guard.convert.recipes import Recipe
 from mish_guard.convert.witnesses import Witnesses
 from mish_guard.engines.base import Engine, Execution
-from mish_guard.errors import ConversionError, GuardError
+from mish_guard.errors import ConversionError, GuardError, ModelError, NotComparableError, UnreadableFileError
 from mish_guard.judge import defects
 from mish_guard.matrix.plan import Cell
 from mish_guard.matrix.shape_search import Ladder
@@ -58,6 +58,10 @@ class Measurer:
         case = self.case(cell.key)
         try:
             package = self.package(cell.key)
+        except (GuardError, OSError, MemoryError) as error:
+            stage = Stage.CONVERT if isinstance(error, ConversionError) else Stage.MACHINE
+            return dataclasses.replace(blank, failure=Failure(stage=stage, reason=str(error)))
+        try:
             execution = self._execute(cell.key, package) if rung is None else self._climb(cell.key, rung)
             figures = case.figures(execution.predictions)
             measured = dataclasses.replace(
@@ -68,10 +72,9 @@ class Measurer:
                 repeats_agree=execution.repeats_agree,
                 times=execution.times,
             )
-        except ConversionError as error:
-            return dataclasses.replace(blank, failure=Failure(stage=Stage.CONVERT, reason=str(error)))
-        except GuardError as error:
-            return dataclasses.replace(blank, failure=Failure(stage=Stage.ENGINE, reason=str(error)))
+        except (GuardError, OSError, MemoryError) as error:
+            reason = str(error) or type(error).__name__
+            return dataclasses.replace(blank, failure=Failure(stage=_stage(error), reason=reason))
         self._keep(measured, package, case, execution)
         return dataclasses.replace(measured, culprit=self._culprit(measured, package, case))
 
@@ -146,6 +149,17 @@ def resting_on(case: networks.Case, execution: Execution, figures: Figures) -> t
         return ()
     readings = {name: case.figures(read()) for name, read in execution.readings.items()}
     return tuple(name for name, read in readings.items() if not ceiling.is_within(read))
+
+
+def _stage(error: Exception) -> Stage:
+    """Whose failure it is: what the machine lacks is never the tree's."""
+    if isinstance(error, ModelError):
+        return Stage(error.stage)
+    if isinstance(error, UnreadableFileError):
+        return Stage.LOAD
+    if isinstance(error, NotComparableError):
+        return Stage.PREDICT
+    return Stage.ENGINE if isinstance(error, GuardError) else Stage.MACHINE
 
 
 def _on(case: networks.Case, rung: Rung | None) -> networks.Case:

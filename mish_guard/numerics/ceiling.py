@@ -59,33 +59,41 @@ def is_within(figures: Figures) -> bool:
     return figures.n_covered > 0 and figures.n_over_ceiling == 0
 
 
-def is_closed_gap(measurement: Measurement) -> bool:
-    """Whether a known gap was measured, repeatably, and found inside the ceiling."""
-    passes = measurement.figures is not None and is_within(measurement.figures)
-    return measurement.known_gap is not None and passes and measurement.repeats_agree is not False
-
-
 def complaint(measurement: Measurement) -> str | None:
     """What is wrong with a cell by itself, without a baseline; None if it does what the matrix expects of it.
 
-    Candidate, graft and positive control must be inside the ceiling. A negative control must be outside: that shows
-    that the engine can see the defect. Both controls must have been measured at nearly all inputs: a machine that
-    loses them is not the candidate's fault. A known gap must be outside too: one that passes has to be tightened.
+    Candidate, graft and positive control must be inside the ceiling; a known gap may be outside. A negative control
+    must be outside: that shows that the engine can see the defect. Both controls must have been measured at nearly all
+    inputs: a machine that loses them is not the candidate's fault.
     """
+    figures = measurement.figures
+    found = _unusable(measurement)
+    if found is not None or figures is None:
+        return found
+    if measurement.key.role.is_control and not _is_covered(figures):
+        return f"the control was measured at {figures.n_covered} of {figures.n_total} inputs"
+    if measurement.key.role is Role.NEGATIVE_CONTROL:
+        return "the negative control was not caught" if is_within(figures) else None
+    return None if measurement.known_gap is not None else fault(measurement)
+
+
+def fault(measurement: Measurement) -> str | None:
+    """What is wrong with the figures of a cell, whatever is expected of it; None if it is inside the ceiling."""
+    found = _unusable(measurement)
+    if found is not None or measurement.figures is None:
+        return found
+    return None if is_within(measurement.figures) else _over_ceiling(measurement.figures)
+
+
+def _unusable(measurement: Measurement) -> str | None:
+    """Why there are no figures to speak of."""
     if measurement.failure is not None:
         return f"no figures: {measurement.failure.stage.value} failed: {measurement.failure.reason}"
     if measurement.figures is None or measurement.figures.n_covered == 0:
         return "nothing was measured: the model carried none of the inputs"
     if measurement.repeats_agree is False:
         return "two predictions of the same input gave different bits"
-    within = is_within(measurement.figures)
-    if measurement.key.role.is_control and not _is_covered(measurement.figures):
-        return f"the control was measured at {measurement.figures.n_covered} of {measurement.figures.n_total} inputs"
-    if measurement.key.role is Role.NEGATIVE_CONTROL:
-        return "the negative control was not caught" if within else None
-    if measurement.known_gap is not None:
-        return "a known gap passes: take it out of the matrix's known gaps" if within else None
-    return None if within else _over_ceiling(measurement.figures)
+    return None
 
 
 def _is_covered(figures: Figures) -> bool:

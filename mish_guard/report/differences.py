@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mish_guard.judge import compare
 from mish_guard.judge.baseline_diff import Change, Changes
 from mish_guard.records import Figures, Measurement
-from mish_guard.report import facts, html, pictures, words
+from mish_guard.report import html, pictures, words
 from mish_guard.report import markdown as faces
 
 _COLUMNS = ("cell", "change", "where it changed most", "ulp before", "ulp after")
@@ -66,14 +67,14 @@ def page(found: Changes, old: Mapping[str, Measurement], new: Mapping[str, Measu
 
 
 def _row(each: Change) -> tuple[str, ...]:
-    moved = facts.moved(each.after, each.before)
+    moved = compare.moved(each.after, each.before)
     if moved is None:
         return each.cell, each.how, "-", "-", "-"
     return each.cell, each.how, moved.name, words.number(moved.before), words.number(moved.after)
 
 
 def _moved(each: Change) -> dict[str, Any] | None:
-    moved = facts.moved(each.after, each.before)
+    moved = compare.moved(each.after, each.before)
     return None if moved is None else dataclasses.asdict(moved)
 
 

@@ -6,18 +6,18 @@ no other face.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mish_guard.errors import ExitCode
+from mish_guard.judge.compare import Moved
 from mish_guard.judge.status import Row, Status
 from mish_guard.judge.verdict import Finding, Judgement, Verdict, measured_neural_engines, untaken_ladders
 from mish_guard.records import Attempt, Candidate, CellKey, Family, Figures, Measurement, Role, Run
 from mish_guard.report import meaning, routing
-from mish_guard.report.findings import Kind, kinds, rank
+from mish_guard.report.findings import Kind, kinds
 
 # How many of the worst cells a reader is shown at once.
 MOST_WORST = 6
@@ -51,15 +51,6 @@ class Strip:
     def works(self) -> bool:
         """Whether there were any, and all of them did."""
         return 0 < self.of == self.good
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """A binade, or the whole of a cell without binades, with its max_ulp before and after; None where unknown."""
-
-    name: str
-    before: float | None
-    after: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,30 +182,6 @@ def gather(judgement: Judgement) -> Facts:
     )
 
 
-def moved(got: Measurement | None, baseline: Measurement | None) -> Moved | None:
-    """The binade whose max_ulp changed most, as a ratio; of a cell without binades its largest error."""
-    new, old = _figures(got), _figures(baseline)
-    if new is None or old is None:
-        only = new or old
-        if only is None:
-            return None
-        name, value = max(_ulps(only).items(), key=lambda item: item[1])
-        return Moved(name=name, before=None if old is None else value, after=None if new is None else value)
-    pairs = [(name, before, _ulps(new).get(name)) for name, before in _ulps(old).items()]
-    name, before, after = max(pairs, key=lambda pair: _change(pair[1], pair[2]))
-    return Moved(name=name, before=before, after=after)
-
-
-def _change(before: float, after: float | None) -> float:
-    """How far two errors are apart; half a unit is the rounding of the output, below which nothing matters."""
-    return math.inf if after is None else abs(math.log((after + 0.5) / (before + 0.5)))
-
-
-def _ulps(figures: Figures) -> dict[str, float]:
-    binades = {name: each.max_ulp for name, each in figures.binades.items()}
-    return binades or {"all outputs": figures.max_ulp.value}
-
-
 def _figures(cell: Measurement | None) -> Figures | None:
     return None if cell is None else cell.figures
 
@@ -228,8 +195,9 @@ def next_step(facts: Facts) -> str:
     if facts.verdict is Verdict.BROKEN:
         return "Next: repair the machine or the installation; the candidate was not judged."
     if facts.exit_code is ExitCode.FAIL:
-        finding = min(facts.findings, key=rank)
-        intended = f"; if the change is meant: {call} refresh --reason '…'" if finding.status is Status.WORSE else ""
+        finding = min(facts.findings, key=lambda each: each.severity)
+        only_worse = not any(each.status in (Status.OVER_CEILING, Status.FAILS) for each in facts.findings)
+        intended = f"; if the change is meant: {call} refresh --reason '…'" if only_worse else ""
         return f"Next: {call} explain '{finding.cell}'{intended}"
     if facts.exit_code is ExitCode.LOST:
         return f"Next: restore the cells, or store a new baseline: {call} refresh --reason '…'"
@@ -264,7 +232,7 @@ def _statement(run: Run, hardware: Sequence[str], emulated: Sequence[str]) -> st
 
 
 def _strips(judgement: Judgement) -> Iterator[Strip]:
-    bad = {finding.cell for finding in judgement.findings if finding.status is not Status.BETTER}
+    bad = {finding.cell for finding in judgement.findings if finding.status not in (Status.BETTER, Status.PRECISION)}
     for role, must in (
         (Role.NEGATIVE_CONTROL, "caught"),
         (Role.POSITIVE_CONTROL, "passes"),
@@ -277,15 +245,13 @@ def _strips(judgement: Judgement) -> Iterator[Strip]:
 
 def _worst(judgement: Judgement) -> Iterator[Worst]:
     """The first finding of every kind, the most telling first; then more that are over a ceiling or worse."""
-    rows = {row.cell: row for row in judgement.rows}
     ordered = kinds(judgement.findings)
     firsts = [kind.members[0] for kind in ordered]
     others = [
         each for kind in ordered for each in kind.members[1:] if each.status in (Status.OVER_CEILING, Status.WORSE)
     ]
     for finding in [*firsts, *others][:MOST_WORST]:
-        row = rows[finding.cell]
-        yield Worst(finding=finding, moved=moved(row.measurement, row.baseline))
+        yield Worst(finding=finding, moved=finding.moved)
 
 
 def _subject(judgement: Judgement) -> Subject | None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mish_guard.judge.defects import Signature
-from mish_guard.judge.status import Status
 from mish_guard.judge.verdict import Finding
 from mish_guard.report import words
 
@@ -24,13 +23,8 @@ def kinds(findings: Sequence[Finding]) -> tuple[Kind, ...]:
     grouped: dict[tuple[str, str], list[Finding]] = {}
     for finding in sorted(findings, key=lambda each: each.cell):
         grouped.setdefault((_name(finding), _reason(finding)), []).append(finding)
-    ordered = sorted(grouped.items(), key=lambda item: (*rank(item[1][0]), -len(item[1])))
+    ordered = sorted(grouped.items(), key=lambda item: (item[1][0].severity[:2], -len(item[1])))
     return tuple(Kind(name=name, members=tuple(members)) for (name, _), members in ordered)
-
-
-def rank(finding: Finding) -> tuple[bool, bool]:
-    """Over a ceiling before anything else, and where the inputs are known before whole models."""
-    return finding.status is not Status.OVER_CEILING, finding.interval is None
 
 
 def _reason(finding: Finding) -> str:

@@ -30,8 +30,8 @@ def summary(facts: Facts) -> str:
 
 def changed(found: Changes) -> str:
     """What happened to stored cells, as a table; newline at the end."""
-    rows = [(each.cell, each.how, words.ulp(each.before), words.ulp(each.after)) for each in found.moved]
-    drawn = table(("cell", "change", "max_ulp before", "max_ulp after"), rows) if rows else ()
+    rows = [(each.cell, each.how, *words.moved(each.moved)) for each in found.moved]
+    drawn = table(("cell", "change", "binade that changed most", "ulp before", "ulp after"), rows) if rows else ()
     return "\n".join([f"**Baselines**: {found.summary}.", *(["", *drawn] if rows else [])]) + "\n"
 
 

@@ -38,11 +38,11 @@ def sentence(judgement: Judgement, worst: Sequence[tuple[Finding, Change | None]
 def _failed(findings: Sequence[Finding], worst: Sequence[tuple[Finding, Change | None]]) -> str:
     over = [each for each in findings if each.status is Status.OVER_CEILING]
     cliffs = [each for each in over if each.signature is Signature.SOFTPLUS_CLIFF]
-    dead = [each for each in over if each.signature is Signature.CONVERSION]
+    dead = [each for each in findings if each.status is Status.FAILS]
     if cliffs:
         return _cliff(cliffs)
     if dead:
-        return f"The tree no longer converts: {words.count(len(dead), 'cell')} could not be made into a model."
+        return f"The tree no longer converts or runs: {words.count(len(dead), 'cell')} gave no figures."
     if over:
         first = min(over, key=lambda each: each.interval is None)
         at = f" over {words.interval(first.interval)}" if first.interval else ""
@@ -61,7 +61,7 @@ def _cliff(cliffs: Sequence[Finding]) -> str:
 def _worse(worst: Sequence[tuple[Finding, Change | None]], findings: Sequence[Finding]) -> str:
     number = sum(each.status is Status.WORSE for each in findings)
     if not worst:
-        return "A known gap passes: take it out of the matrix's known gaps."
+        return "Worse than what it is compared with."
     finding, change = worst[0]
     if finding.signature is Signature.PLACEMENT:
         return f"No cliff, inside all ceilings, but {words.count(number, 'cell')} left the Neural Engine."

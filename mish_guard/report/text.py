@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mish_guard.judge.baseline_diff import Changes
+from mish_guard.judge.compare import Moved
 from mish_guard.judge.verdict import Verdict
 from mish_guard.report import table, words
-from mish_guard.report.facts import Facts, Moved, Strip, Worst, next_step
+from mish_guard.report.facts import Facts, Strip, Worst, next_step
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -58,8 +59,8 @@ def changed(found: Changes) -> Iterator[str]:
     """What happened to stored cells: the counts, and the table of those that changed, went or came."""
     yield found.summary
     if found.moved:
-        rows = [(each.cell, each.how, words.ulp(each.before), words.ulp(each.after)) for each in found.moved]
-        yield table.render(("cell", "change", "max_ulp before", "max_ulp after"), rows)
+        rows = [(each.cell, each.how, *words.moved(each.moved)) for each in found.moved]
+        yield table.render(("cell", "change", "binade that changed most", "ulp before", "ulp after"), rows)
 
 
 def _body(console: Console, facts: Facts, *, verbose: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mish_guard.judge.compare import Moved
 from mish_guard.records import BadInterval, Figures, Measurement
 
 
@@ -20,6 +21,13 @@ def ulp(cell: Measurement | None) -> str:
     if cell is None or cell.figures is None:
         return "-"
     return worst_ulp(cell.figures)
+
+
+def moved(change: Moved | None) -> tuple[str, str, str]:
+    """The binade that changed most, with its errors before and after."""
+    if change is None:
+        return ("-", "-", "-")
+    return (change.name, number(change.before), number(change.after))
 
 
 def worst_ulp(figures: Figures) -> str:

@@ -42,8 +42,8 @@ def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Base
     """The baseline of every place the run measured, by place; a place without a file is left out.
 
     `base` is the folder of the branch that a change is proposed for: what it knows of a cell counts, and `folder` only
-    adds the cells that it does not know. So a change cannot move what it is compared with. Raises MissingBaselineError
-    for a `base` without any baseline: the change would be compared with itself.
+    adds cells that it does not know of a place that it knows. So a change cannot move what it is compared with. Raises
+    MissingBaselineError for a `base` without any baseline, UnreadableFileError for one in which any file is none.
     """
     if base is not None and not any(base.glob("*.json")):
         msg = f"'{base}' holds no baseline of the base branch. Check that branch out there, or leave the option out."
@@ -51,7 +51,10 @@ def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Base
     places = sorted({measurement.key.place for measurement in run.measurements.values()})
     paths = {where: path_of(folder, run.engine_at(where), where, run.device_at(where)) for where in places}
     own = {where: load(path) for where, path in paths.items() if path.exists()}
-    return own if base is None else _joined(load_for(run, base), own)
+    if base is None:
+        return own
+    load_all(base)
+    return _joined(load_for(run, base), own)
 
 
 def load_all(folder: Path) -> dict[str, Baseline]:
@@ -60,7 +63,7 @@ def load_all(folder: Path) -> dict[str, Baseline]:
 
 
 def _joined(base: Mapping[str, Baseline], own: Mapping[str, Baseline]) -> dict[str, Baseline]:
-    joined = {**own, **base}
+    joined = dict(base)
     for where in base.keys() & own.keys():
         joined[where] = replace(base[where], cells={**own[where].cells, **base[where].cells})
     return joined

@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 
 from mish_guard.engines.coreml import worker
-from mish_guard.errors import MachineError
+from mish_guard.errors import MachineError, ModelError
 
 _STDERR = "stderr"
 _LAST_LINE = 300
+
+# The system, or a person, ended the worker: no word of Core ML on the model.
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
 
 
 class WorkerTimeoutError(MachineError):
@@ -73,7 +76,7 @@ def _run(folder: Path, timeout_seconds: float) -> int:
 def _answer(folder: Path, status: int) -> Answer:
     if status < 0:
         msg = f"Core ML aborted the process while {_stage(folder)}: {signal.Signals(-status).name}.{_said(folder)}"
-        raise MachineError(msg)
+        raise MachineError(msg) if -status in _FROM_OUTSIDE else _error(msg, folder)
     path = folder / worker.ANSWER
     if status != 0 or not path.exists():
         msg = f"The worker ended with status {status} and no answer while {_stage(folder)}.{_said(folder)}"
@@ -81,8 +84,14 @@ def _answer(folder: Path, status: int) -> Answer:
     content = json.loads(path.read_text())
     if "error" in content:
         msg = f"Core ML failed while {_stage(folder)}: {content['error']}"
-        raise MachineError(msg)
+        raise _error(msg, folder)
     return Answer(content=content, predictions=_predictions(folder / worker.OUTPUTS))
+
+
+def _error(message: str, folder: Path) -> MachineError:
+    """What went wrong with one model; the machine's fault before there was any."""
+    stage = {worker.LOADING: "load", worker.PREDICTING: "predict"}.get(_stage(folder))
+    return MachineError(message) if stage is None else ModelError(message, stage)
 
 
 def _stage(folder: Path) -> str:

@@ -23,6 +23,7 @@ from mish_guard.engines.placement import UNKNOWN
 from mish_guard.numerics import fp16
 
 REQUEST, INPUTS, OUTPUTS, ANSWER, STAGE = "request.json", "inputs.npz", "outputs.npz", "answer.json", "stage"
+LOADING, PREDICTING = "loading the model", "predicting"
 
 # The parent kills this process at its timeout; should the parent be gone, the alarm does, this much later.
 _ORPHAN_SECONDS = 30
@@ -77,7 +78,7 @@ def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     import coremltools as ct
 
     unit = ct.ComputeUnit[request["compute_unit"]]
-    _enter(folder, "loading the model")
+    _enter(folder, LOADING)
     started = time.perf_counter()
     with warnings.catch_warnings():
         # coremltools turns a failed load into this warning and keeps the reason to itself.
@@ -89,7 +90,7 @@ def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     compiled = model.get_compiled_model_path()
     _enter(folder, "making the compute plan")
     operations, plan_error = _planned(model, compiled, unit)
-    _enter(folder, "predicting")
+    _enter(folder, PREDICTING)
     started = time.perf_counter()
     outputs, repeats_agree = _predict(model, _feeds(model, folder), request["repeats"])
     predict_seconds = time.perf_counter() - started
