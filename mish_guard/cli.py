@@ -218,6 +218,12 @@ _measuring = _options(
         envvar="MISH_GUARD_CANDIDATE",
         help="What is judged: a Python, or a folder that holds a coremltools. [the one next to mish-guard]",
     ),
+    click.option(
+        "--against",
+        type=click.Path(path_type=Path),
+        envvar="MISH_GUARD_AGAINST",
+        help="Judge that the candidate is not worse than this one, which may be wrong itself.",
+    ),
     click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Conversions at a time."),
     click.option(
         "--conversion-seconds",

@@ -20,7 +20,6 @@ from mish_guard.records import CellKey, Measurement, Role
 from mish_guard.results import run_file
 
 if TYPE_CHECKING:  # torch and coremltools load with these, and every pytest session of an environment loads this file
-    from mish_guard.matrix.measurer import Measurer
     from mish_guard.matrix.plan import Cell
     from mish_guard.matrix.session import Session
 
@@ -115,19 +114,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mish_measurer(request: pytest.FixtureRequest) -> Iterator[Measurer]:
-    """The measurer that all cells share."""
-    with request.config.stash[_session_key].measuring() as measurer:
-        yield measurer
+def mish_session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    """The session of this run, with its witnesses at work."""
+    session = request.config.stash[_session_key]
+    with session.measuring():
+        yield session
 
 
 @pytest.fixture
-def measurement(
-    cell: Cell, mish_measurer: Measurer, request: pytest.FixtureRequest, json_metadata: dict[str, Any]
-) -> Measurement:
+def measurement(cell: Cell, mish_session: Session, json_metadata: dict[str, Any]) -> Measurement:
     """The measurement of the test's cell, recorded before anything is asserted of it."""
-    measured = mish_measurer.measure(cell)
-    request.config.stash[_session_key].measurements[str(cell.key)] = measured
+    measured = mish_session.measure(cell)
     json_metadata["measurement"] = run_file.measurement_to_json(measured)
     return measured
 

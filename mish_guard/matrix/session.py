@@ -12,15 +12,15 @@ from typing import Any
 
 from mish_guard import files, processes
 from mish_guard.candidate import identify, locate
-from mish_guard.convert.witnesses import Witnesses
+from mish_guard.convert.witnesses import Interpreter, Witnesses
 from mish_guard.engines import registry
 from mish_guard.errors import ConversionError, MachineError
 from mish_guard.matrix import plan, remembered, run
 from mish_guard.matrix.measurer import Measurer
 from mish_guard.matrix.order import Order
-from mish_guard.matrix.plan import Place
+from mish_guard.matrix.plan import Cell, Place
 from mish_guard.models import controls, lowerings
-from mish_guard.records import Candidate, EngineName, EnginePlace, Measurement, Run
+from mish_guard.records import Against, Candidate, EngineName, EnginePlace, Measurement, Run
 from mish_guard.results import curves, run_file
 
 
@@ -49,38 +49,54 @@ class Session:
         gc.freeze()
         self._code = _code_digest()
         self._controls_error = _controls_error(order.controls)
+        self._base = None if order.against is None else locate.interpreter(order.against)
         self.measurements: dict[str, Measurement] = {}
+        self._base_measurements: dict[str, Measurement] = {}
+        self._against: Against | None = None
         self._measurer: Measurer | None = None
+        self._base_measurer: Measurer | None = None
         self._conversions = 0
         self._notes: list[str] = []
 
     @contextlib.contextmanager
-    def measuring(self) -> Iterator[Measurer]:
-        """The measurer of this run, with witnesses that live as long."""
+    def measuring(self) -> Iterator[None]:
+        """Witnesses of the candidate, and of the tree that it is judged against, live as long as this."""
         first, note = remembered.load(self._rungs, self._machine_key())
         self._notes += [note] if note else []
+        with self._witnesses(self._who) as witnesses, self._witnesses(self._base) as others:
+            assert witnesses is not None
+            self._measurer = self._measurer_of(witnesses, self._order.lowering, first)
+            if others is not None and self._base is not None:
+                self._base_measurer = self._measurer_of(others, lowerings.AS_IS, first)
+            yield
+            self.candidate = self._identified(self._who, witnesses, self._order.lowering)
+            self._conversions = witnesses.conversions
+            if others is not None and self._base is not None:
+                base = self._identified(self._base, others, lowerings.AS_IS)
+                self._against = Against(candidate=base, measurements=self._base_measurements)
+
+    def measure(self, cell: Cell) -> Measurement:
+        """The measurement of a cell, which is kept; of the tree that it is judged against too, but for controls."""
+        assert self._measurer is not None
+        measured = self._measurer.measure(cell)
+        self.measurements[str(cell.key)] = measured
+        if self._base_measurer is not None and not cell.key.role.is_control:
+            self._base_measurements[str(cell.key)] = self._base_measurer.measure(cell)
+        return measured
+
+    @contextlib.contextmanager
+    def _witnesses(self, who: Interpreter | None) -> Iterator[Witnesses | None]:
+        if who is None:
+            yield None
+            return
         with tempfile.TemporaryDirectory(prefix="mish-guard-", ignore_cleanup_errors=True) as folder:
-            witnesses = Witnesses(
-                self._who,
-                Path(folder),
-                mark=processes.new_mark(),
-                jobs=self._order.jobs,
-                seconds=self._order.seconds,
-            )
-            try:
-                self._measurer = Measurer(
-                    self._engine,
-                    self._order.lowering,
-                    witnesses,
-                    self._order.controls,
-                    self.cells,
-                    first_rungs=first,
-                )
-                yield self._measurer
-                self.candidate = self._identified(witnesses)
-                self._conversions = witnesses.conversions
-            finally:
-                witnesses.close()
+            mark, jobs, seconds = processes.new_mark(), self._order.jobs, self._order.seconds
+            with contextlib.closing(Witnesses(who, Path(folder), mark=mark, jobs=jobs, seconds=seconds)) as witnesses:
+                yield witnesses
+
+    def _measurer_of(self, witnesses: Witnesses, lowering: str, first: Mapping[str, str]) -> Measurer:
+        controls_folder = self._order.controls
+        return Measurer(self._engine, lowering, witnesses, controls_folder, self.cells, first_rungs=first)
 
     def remember(self) -> str | None:
         """Keep the rungs that worked for the next run on this machine; why they could not be kept, if so."""
@@ -110,18 +126,19 @@ class Session:
             attempts=() if self._measurer is None else tuple(self._measurer.ladder.attempts),
             notes=tuple(self._notes),
             broken=self._broken(),
+            against=self._against,
             conversions=self._conversions,
         )
 
-    def _identified(self, witnesses: Witnesses) -> Candidate:
-        """The candidate with what its witnesses say of themselves; as it was where they cannot import it."""
+    def _identified(self, who: Interpreter, witnesses: Witnesses, lowering: str) -> Candidate:
+        """A tree with what its witnesses say of themselves; by its files alone where they cannot import it."""
         try:
-            return identify.identify(self._who, witnesses.hello, self._order.lowering)
+            return identify.identify(who, witnesses.hello, lowering)
         except ConversionError:
-            return self.candidate
+            return identify.identify(who, None, lowering)
         except MachineError as error:
             self._notes.append(str(error))
-            return self.candidate
+            return identify.identify(who, None, lowering)
 
     def _broken(self) -> str | None:
         """Why this run proves nothing: something that it rests on changed while it ran."""
