@@ -89,6 +89,16 @@ def small_matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def small_baselines(small_matrix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Baselines of the small matrix at the profile ane."""
+    folder = tmp_path_factory.mktemp("baselines")
+    arguments = ["refresh", "--reason", "tests", "--repeats", "2", "--matrix", small_matrix, "--profile", "ane"]
+    out = tmp_path_factory.mktemp("out")
+    assert cli.main([*map(str, arguments), "--lowering", "exp", "--baselines", str(folder), "--out", str(out)]) == 0
+    return folder
+
+
 def edited(results: Path, target: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
     """A copy of a sealed file with `edit` applied, sealed again as if it had been measured so."""
     document = files.read_json(results)

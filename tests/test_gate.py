@@ -267,18 +267,6 @@ def _sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.fixture(scope="session")
-def small_baselines(small_matrix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Baselines of the small matrix at the profile ane."""
-    from mish_guard import cli
-
-    folder = tmp_path_factory.mktemp("baselines")
-    arguments = ["refresh", "--reason", "tests", "--repeats", "2", "--matrix", small_matrix, "--profile", "ane"]
-    out = tmp_path_factory.mktemp("out")
-    assert cli.main([*map(str, arguments), "--lowering", "exp", "--baselines", str(folder), "--out", str(out)]) == 0
-    return folder
-
-
 @pytest.fixture
 def small_gate(invoke: Invoke, small_matrix: Path, small_baselines: Path, tmp_path: Path) -> Callable[..., Ended]:
     """The gate over the small matrix at the profile ane."""
