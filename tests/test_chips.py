@@ -19,7 +19,7 @@ from tests.test_verdict import CELL, ON_CPU, cell, places, run
 ROOT = Path(__file__).parent.parent
 DEVICE = {
     "kind": "coreml",
-    "baseline_key": "m3-macos26",
+    "baseline_key": "m3-max-macos26",
     "hardware": {"chip": "Apple M3 Max", "model": "Mac15,9"},
     "environment": {"macos": "26.3", "build": "25D125"},
 }

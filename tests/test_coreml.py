@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from mish_guard import files
 from mish_guard.convert.conversion import convert
 from mish_guard.engines import registry
 from mish_guard.engines.base import Execution
-from mish_guard.engines.coreml import CoreMLEngine, process, usable_places, worker
+from mish_guard.engines.coreml import CoreMLEngine, exchange, guardian, process, usable_places
 from mish_guard.engines.emulator import EmulatorEngine
 from mish_guard.errors import MachineError, UsageError
 from mish_guard.models import networks
@@ -30,6 +34,11 @@ from tests import virtual_mac
 CONTROLS = files.DATA / "controls"
 SOFTPLUS = CONTROLS / "softplus-stability.mlpackage"
 SOFTPLUS_SWEEP = CONTROLS / "softplus-mish-k3.mlpackage"
+
+# How long an event is waited for; none takes long, and the machine may be busy.
+PATIENCE = 300.0
+
+STAGES = {"hang": "loading the model", "hang-plan": "making the compute plan", "hang-predict": "predicting"}
 
 Wake = Callable[..., None]
 
@@ -118,22 +127,27 @@ def test_without_a_plan_the_placement_is_unknown(wake: Wake, plan: str) -> None:
         ("abort", "aborted the process while loading the model: SIGABRT. It said: MLIR pass manager failed"),
         ("abort-predict", "aborted the process while predicting: SIGABRT"),
         ("load-error", "failed while loading the model: RuntimeWarning: .* with error code: -5"),
-        ("hang", r"did not answer within 4 s and was killed while loading the model\."),
     ],
 )
 def test_the_death_of_a_worker_is_put_into_words(wake: Wake, kind: str, words: str) -> None:
-    wake(faults=[{"kind": kind, "unit": "CPU_AND_NE"}], timeout_seconds=4)
-    started = time.monotonic()
+    wake(faults=[{"kind": kind, "unit": "CPU_AND_NE"}])
     with pytest.raises(MachineError, match=words):
         _run("cpu-and-ne")
-    assert time.monotonic() - started < 6
     assert _run("cpu-only").placement.activation == "cpu"
 
 
-def test_a_hang_takes_its_helpers_along(wake: Wake, tmp_path: Path) -> None:
-    wake(faults=[{"kind": "hang"}], timeout_seconds=4)
-    with pytest.raises(process.WorkerTimeoutError):
-        _run("cpu-only")
+@pytest.mark.parametrize("kind", STAGES)
+def test_a_hang_is_killed_with_its_helpers_and_says_where(wake: Wake, tmp_path: Path, kind: str) -> None:
+    wake(faults=[{"kind": kind}])
+    request = {"task": "run", "package": str(SOFTPLUS), "compute_unit": "CPU_ONLY", "repeats": 1}
+    with pytest.raises(process.WorkerTimeoutError, match=rf"within 10 s and was killed while {STAGES[kind]}\."):
+        process.ask(request, networks.case("scale-11.0").feeds(), timeout_seconds=10)
+    assert str(tmp_path) not in _command_lines()
+
+
+def test_a_helper_that_left_the_session_goes_too(wake: Wake, tmp_path: Path) -> None:
+    wake(faults=[{"kind": "helper"}])
+    assert _run("cpu-only").predictions
     assert str(tmp_path) not in _command_lines()
 
 
@@ -141,17 +155,17 @@ def _command_lines() -> str:
     return subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
-def test_a_unit_that_hangs_twice_is_given_up(wake: Wake) -> None:
+def test_a_unit_that_hangs_twice_is_given_up(wake: Wake, monkeypatch: pytest.MonkeyPatch) -> None:
     wake(faults=[{"kind": "hang", "unit": "CPU_AND_NE"}], timeout_seconds=2)
     engine = CoreMLEngine(("cpu-only", "cpu-and-ne"))
     feeds = networks.case("scale-11.0").feeds()
-    for _ in range(2):
-        with pytest.raises(process.WorkerTimeoutError):
-            engine.run(SOFTPLUS, feeds, "cpu-and-ne")
-    started = time.monotonic()
+    with pytest.raises(process.WorkerTimeoutError):
+        engine.run(SOFTPLUS, feeds, "cpu-and-ne")
+    monkeypatch.setattr(process, "ask", lambda *_, **__: pytest.fail("it was asked again"))
     with pytest.raises(MachineError, match="Not tried: Core ML hung 2 times in a row at cpu-and-ne"):
         engine.run(SOFTPLUS, feeds, "cpu-and-ne")
-    assert time.monotonic() - started < 0.5
+    monkeypatch.undo()
+    wake()
     engine._timeout = 60.0
     assert engine.run(SOFTPLUS, feeds, "cpu-only").predictions
 
@@ -172,7 +186,7 @@ def test_the_device_is_the_machine_with_what_core_ml_lists(wake: Wake) -> None:
     engine = CoreMLEngine()
     assert engine.places() == ("cpu-only", "cpu-and-gpu", "cpu-and-ne")
     record = engine.device()
-    assert (record["kind"], record["baseline_key"]) == ("coreml", "m3-macos26")
+    assert (record["kind"], record["baseline_key"]) == ("coreml", "m3-max-macos26")
     assert record["compute_devices"] == ["cpu", "gpu", "ne"]
     assert record["hardware"]["ne_cores"] == 16
     assert record["environment"]["power"] == "ac"
@@ -213,18 +227,125 @@ def test_unknown_places_and_timeouts_are_usage_errors(wake: Wake, monkeypatch: p
             CoreMLEngine(("cpu-only",))
 
 
-def test_a_worker_outlives_no_parent(wake: Wake, tmp_path: Path) -> None:
-    """The alarm of the worker itself, half a minute after its timeout, ends it where nobody else does."""
+def _hanging_worker(tmp_path: Path, seconds: int) -> list[str]:
+    """The command of a worker that will hang in loading, its request in `tmp_path`."""
+    package = shutil.copytree(SOFTPLUS, tmp_path / SOFTPLUS.name)
+    request = {"task": "run", "package": str(package), "compute_unit": "CPU_ONLY", "repeats": 1}
+    (tmp_path / exchange.REQUEST).write_text(files.canonical_json({**request, "timeout_seconds": seconds}))
+    return [sys.executable, "-m", "mish_guard.engines.coreml.worker", str(tmp_path)]
+
+
+def test_a_worker_that_nobody_guards_ends_itself(wake: Wake, tmp_path: Path) -> None:
+    """Its own alarm does, half a minute after its timeout."""
     wake(faults=[{"kind": "hang"}])
-    request = {
-        "task": "run",
-        "package": str(SOFTPLUS),
-        "compute_unit": "CPU_ONLY",
-        "repeats": 1,
-        "timeout_seconds": -27,
-    }
-    (tmp_path / worker.REQUEST).write_text(files.canonical_json(request))
-    command = [sys.executable, "-m", worker.__name__, str(tmp_path)]
-    with subprocess.Popen(command, start_new_session=True) as process_of_its_own:
-        assert process_of_its_own.wait(30) == -signal.SIGALRM
-        os.killpg(process_of_its_own.pid, signal.SIGKILL)
+    command = _hanging_worker(tmp_path, 3 - exchange.ORPHAN_SECONDS)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process_of_its_own:
+        try:
+            ended = process_of_its_own.wait(PATIENCE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process_of_its_own.pid, signal.SIGKILL)
+        assert process_of_its_own.stderr is not None
+        said = process_of_its_own.stderr.read().decode()
+    answer = tmp_path / exchange.ANSWER
+    assert ended == -signal.SIGALRM, answer.read_text() if answer.exists() else said
+    # Not even runpy's warning that the package has imported the worker already.
+    assert said == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+def test_nothing_outlives_whoever_asked(wake: Wake, tmp_path: Path, number: signal.Signals) -> None:
+    """However it ends: worker, helper, guardian and their folder go within moments, not after the timeout."""
+    wake(faults=[{"kind": "hang"}], timeout_seconds=3600)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    script = (
+        "from mish_guard.engines.coreml import process\n"
+        f"process.ask({{'task': 'run', 'package': {str(SOFTPLUS)!r}, 'compute_unit': 'CPU_ONLY', 'repeats': 1}}, "
+        "(), timeout_seconds=3600)"
+    )
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, start_new_session=True, stderr=subprocess.DEVNULL
+    ) as asking:
+        _until(lambda: "time.sleep" in "".join(each for each in _command_lines().splitlines() if str(tmp_path) in each))
+        asking.send_signal(number)
+        asking.wait(PATIENCE)
+    _until(lambda: str(tmp_path) not in _command_lines())
+    _until(lambda: not list(scratch.iterdir()))
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, _command_lines()
+        time.sleep(0.1)
+
+
+def test_a_process_that_no_signal_ends_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits for a device in the kernel cannot be made here; a worker that never ends stands for it."""
+    reading, _ = os.pipe()
+    stuck = types.SimpleNamespace(pid=2**22 + 1, poll=lambda: None)
+    monkeypatch.setattr(guardian, "_GRACE_SECONDS", 0.1)
+    guardian._end(stuck, "no mark", reading)  # type: ignore[arg-type]
+    (tmp := Path(tempfile.mkdtemp())).rmdir()
+    with pytest.raises(process.WorkerTimeoutError, match="stuck in the kernel and was abandoned"):
+        process._answer(tmp, process._End(status=None, timed_out=True), 5)
+
+
+def test_a_failure_that_comes_and_goes_is_tried_once_more_and_said(wake: Wake) -> None:
+    wake(faults=[{"kind": "killed", "once": True}])
+    engine = CoreMLEngine(("cpu-only",))
+    assert engine.run(SOFTPLUS, networks.case("scale-11.0").feeds(), "cpu-only").predictions
+    (note,) = engine.device()["notes"]
+    assert note.startswith("softplus-stability.mlpackage at cpu-only was tried twice, the first time failed: ")
+    assert "Something killed the process while predicting: SIGKILL, as the system does when memory is short" in note
+
+
+def test_an_abort_after_a_whole_answer_takes_nothing_from_it(wake: Wake) -> None:
+    wake(faults=[{"kind": "abort-exit"}])
+    engine = CoreMLEngine(("cpu-only",))
+    execution = engine.run(SOFTPLUS, networks.case("scale-11.0").feeds(), "cpu-only")
+    assert _same(
+        execution, EmulatorEngine(("ieee-fp16",)).run(SOFTPLUS, networks.case("scale-11.0").feeds(), "ieee-fp16")
+    )
+    assert "did not end well: Core ML aborted the process" in engine.device()["notes"][0]
+
+
+def test_outputs_that_are_no_numbers_of_the_declared_kind_are_an_error(wake: Wake) -> None:
+    wake(faults=[{"kind": "wrong-dtype"}])
+    with pytest.raises(MachineError, match="Core ML returned int32 for"):
+        _run("cpu-only")
+
+
+def test_what_an_old_buffer_held_is_passed_on_to_be_measured(wake: Wake) -> None:
+    wake(faults=[{"kind": "stale"}])
+    feeds = networks.case("mish-k3").feeds()
+    right = EmulatorEngine(("ieee-fp16",)).run(SOFTPLUS_SWEEP, feeds, "ieee-fp16")
+    assert not _same(_run("cpu-only", SOFTPLUS_SWEEP, "mish-k3"), right)
+
+
+def test_a_place_that_was_named_needs_no_list_of_devices(wake: Wake) -> None:
+    wake(faults=[{"kind": "hang-devices"}], timeout_seconds=4)
+    with pytest.raises(process.WorkerTimeoutError, match="listing the compute devices"):
+        CoreMLEngine()
+    engine = CoreMLEngine(("cpu-only",))
+    record = engine.device()
+    assert (record["compute_devices"], record["hardware"]["ne_cores"]) == ([], None)
+    assert record["notes"][0].startswith("The compute devices could not be listed: ")
+
+
+def test_the_stored_controls_stay_as_they_are_and_no_compiled_model_is_left(
+    wake: Wake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Core ML rewrites the manifest of a package that it opens."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    package = shutil.copytree(SOFTPLUS, tmp_path / SOFTPLUS.name)
+    before = {path: path.stat().st_mtime_ns for path in package.rglob("*")}
+    wake(faults=[{"kind": "killed"}])
+    with pytest.raises(MachineError, match="SIGKILL"):
+        _run("cpu-only", package)
+    assert {path: path.stat().st_mtime_ns for path in package.rglob("*")} == before
+    assert not list(scratch.iterdir())

@@ -38,7 +38,7 @@ def _mac(answers: Mapping[str, str], ne_cores: int | None = 16) -> machine.Devic
 
 def test_a_mac_says_what_it_is() -> None:
     record = _mac(M3_MAX).to_json()
-    assert record["baseline_key"] == "m3-macos26"
+    assert record["baseline_key"] == "m3-max-macos26"
     assert {name: record["hardware"][name] for name in ("chip", "model", "ne_cores", "is_vm")} == {
         "chip": "Apple M3 Max",
         "model": "Mac15,9",
@@ -55,15 +55,15 @@ def test_a_mac_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("answers", "key"),
     [
-        (M3_MAX, "m3-macos26"),
-        (RUNNER, "m1-vm-macos15"),
+        (M3_MAX, "m3-max-macos26"),
+        (RUNNER, "vm-macos15"),
         (INTEL, None),
         ({"sysctl -n machdep.cpu.brand_string": "Apple M5"}, None),
         ({}, None),
     ],
     ids=["physical", "virtual", "intel", "no macos", "nothing"],
 )
-def test_the_baseline_key_is_the_family_and_the_major_version(answers: Mapping[str, str], key: str | None) -> None:
+def test_the_baseline_key_is_the_chip_and_the_major_version(answers: Mapping[str, str], key: str | None) -> None:
     assert _mac(answers).baseline_key == key
 
 

@@ -119,5 +119,12 @@ def test_a_full_disk_and_a_closed_folder_are_failures(tmp_path: Path) -> None:
     assert "cannot be written" in doctor.temporary_folder(tmp_path / "file").detail
 
 
+def test_a_cast_without_a_device_is_no_fault() -> None:
+    cast = {"name": "a", "op": "cast", "device": "unknown"}
+    tanh = {"name": "b", "op": "tanh", "device": "cpu"}
+    assert doctor.compute_plan([cast, tanh], None).outcome is Outcome.OK
+    assert doctor.compute_plan([cast, {**tanh, "device": "unknown"}], None).outcome is Outcome.FAIL
+
+
 def test_a_warning_changes_no_exit_code() -> None:
     assert doctor.exit_code([Check(name="a", outcome=Outcome.WARN, detail="", fix="")]) is ExitCode.PASS

@@ -11,12 +11,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from mish_guard import files
 from mish_guard.engines.coreml import UNITS
 from mish_guard.engines.emulator import profiles
 from mish_guard.judge import defects, verdict
@@ -42,11 +41,8 @@ NAMES = sorted(path.stem for path in virtual_mac.SCENARIOS.glob("*.yml"))
 # The healthy run whose figures are the baselines of every Mac that computes alike.
 DONORS = {"ane": "m3-max", "ane-ftz": "m1-pro-fixed"}
 
-# What a cell may take beyond the timeout of its worker, in seconds of wall time.
-MARGIN_SECONDS = 2.0
-
 # A run that is stuck must not stick the tests.
-STUCK_SECONDS = 240.0
+STUCK_SECONDS = 1800.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +60,29 @@ class Ended:
         return run_file.read_run(self.results) if self.results.exists() else None
 
 
+class Stories(dict[str, Ended]):
+    """The scenarios that have been measured; any other when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, name: str) -> Ended:
+        self[name] = _measured(name, self._folder)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """Every scenario, measured by the command line in a process of its own."""
+def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """Every scenario that the chosen tests name, measured by the command line in a process of its own."""
     folder = tmp_path_factory.mktemp("scenarios")
     (folder / "matrix.yml").write_text(MATRIX)
+    chosen = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
+    names = sorted({each.params["name"] for each in chosen if each is not None and "name" in each.params})
+    stories = Stories(folder)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return dict(zip(NAMES, pool.map(lambda name: _measured(name, folder), NAMES), strict=True))
+        stories.update(zip(names, pool.map(lambda name: _measured(name, folder), names), strict=True))
+    return stories
 
 
 def _measured(name: str, folder: Path) -> Ended:
@@ -97,7 +109,7 @@ def _measured(name: str, folder: Path) -> Ended:
 def baselines(ended: Mapping[str, Ended], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of baselines for each scenario: what a healthy Mac that computes alike, or it itself, measured."""
     folder = tmp_path_factory.mktemp("baselines")
-    for name, each in ended.items():
+    for name, each in list(ended.items()):
         donor = each.run if each.scenario.baseline == "own" else ended[DONORS[each.scenario.profile]].run
         if each.run is None or donor is None:
             continue
@@ -126,34 +138,27 @@ def test_every_story_ends_as_it_must(name: str, ended: Mapping[str, Ended], base
     assert expect["reason"] in compared.first_line
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_cell_takes_longer_than_the_timeout_and_two_seconds(name: str, ended: Mapping[str, Ended]) -> None:
-    limit = ended[name].scenario.timeout_seconds + MARGIN_SECONDS
-    assert {cell: seconds for cell, seconds in _seconds(ended[name].results) if not seconds <= limit} == {}
-
-
-def test_a_hang_takes_all_of_the_timeout(ended: Mapping[str, Ended]) -> None:
-    """Else the limit above would be kept by a run that never hung."""
-    timeout = ended["vm-hangs"].scenario.timeout_seconds
-    assert max(seconds for _, seconds in _seconds(ended["vm-hangs"].results)) >= timeout
-
-
-def _seconds(results: Path) -> Iterator[tuple[str, float]]:
-    """What each cell took, its own and the climb that it began included."""
-    if results.exists():
-        for test in files.read_json(results)["tests"]:
-            yield test["nodeid"], sum(test[phase]["duration"] for phase in ("setup", "call", "teardown"))
-
-
-@pytest.mark.parametrize("name", ["aborts-at-load", "vm-hangs"])
+@pytest.mark.parametrize("name", ["aborts-at-load", "gpu-aborts", "vm-hangs"])
 def test_no_cell_is_lost_with_a_process(name: str, ended: Mapping[str, Ended]) -> None:
     """Every cell has figures or a failure, and those of healthy models and units have figures."""
     run = ended[name].run
     assert run is not None
     assert set(run.expected) == run.measurements.keys()
     failed = {key for key, cell in run.measurements.items() if cell.failure is not None}
-    struck = {"aborts-at-load": "sweep/mish-k3/torchscript", "vm-hangs": "@cpu-and-ne"}[name]
+    struck = {
+        "aborts-at-load": "sweep/mish-k3/torchscript",
+        "gpu-aborts": "@cpu-and-gpu",
+        "vm-hangs": "@cpu-and-ne",
+    }[name]
     assert failed == {key for key in run.expected if key.startswith(struck) or key.endswith(struck)}
+
+
+def test_what_went_wrong_without_consequence_is_noted(ended: Mapping[str, Ended]) -> None:
+    run = ended["comes-and-goes"].run
+    assert run is not None
+    notes = "\n".join(run.notes)
+    assert "was tried twice, the first time failed: Something killed the process" in notes
+    assert "after its answer the worker did not end well: Core ML aborted the process" in notes
 
 
 def test_an_abort_and_a_hang_are_named_in_the_record(ended: Mapping[str, Ended]) -> None:
@@ -166,7 +171,7 @@ def test_an_abort_and_a_hang_are_named_in_the_record(ended: Mapping[str, Ended])
         "Core ML aborted the process while loading the model: SIGABRT"
     }
     assert {reason.split(" and ")[0].rstrip(".") for reason in reasons["vm-hangs"]} == {
-        "Core ML did not answer within 6 s",
+        "Core ML did not answer within 20 s",
         "Not tried: Core ML hung 2 times in a row at cpu-and-ne",
     }
 
@@ -176,7 +181,7 @@ def test_an_abort_and_a_hang_are_named_in_the_record(ended: Mapping[str, Ended])
     ("name", "words"),
     [
         ("aborts-at-load", "Core ML aborted the process while loading the model: SIGABRT."),
-        ("vm-hangs", "Core ML did not answer within 6 s and was killed while loading the model."),
+        ("vm-hangs", "Core ML did not answer within 20 s and was killed while loading the model."),
         ("vm-hangs", "Not tried: Core ML hung 2 times in a row at cpu-and-ne."),
     ],
 )
@@ -281,10 +286,10 @@ def test_the_report_says_what_the_verdict_rests_on(
 
 def test_baselines_of_both_engines_lie_side_by_side(baselines: Path) -> None:
     names = {path.name for path in (baselines / "auto-m3-max").iterdir()}
-    assert names == {"coreml-m3-macos26-cpu-and-ne.json", "emulator-ane.json"}
+    assert names == {"coreml-m3-max-macos26-cpu-and-ne.json", "emulator-ane.json"}
     stored = {name: baseline.load(baselines / "auto-m3-max" / name) for name in names}
     assert stored["emulator-ane.json"].provenance["device"]["kind"] == "emulator"
-    assert stored["coreml-m3-macos26-cpu-and-ne.json"].provenance["device"]["hardware"]["chip"] == "Apple M3 Max"
+    assert stored["coreml-m3-max-macos26-cpu-and-ne.json"].provenance["device"]["hardware"]["chip"] == "Apple M3 Max"
 
 
 def test_times_are_recorded_and_never_stored(ended: Mapping[str, Ended], baselines: Path) -> None:

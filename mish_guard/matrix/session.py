@@ -124,11 +124,17 @@ class Session:
             controls_error=self._controls_error,
             partial=self._order.only,
             attempts=() if self._measurer is None else tuple(self._measurer.ladder.attempts),
-            notes=tuple(self._notes),
+            notes=(*self._notes, *self._noted()),
             broken=self._broken(),
             against=self._against,
             conversions=self._conversions,
         )
+
+    def _noted(self) -> list[str]:
+        """What an engine, or each of several, had to say of its device."""
+        device = self._engine.device()
+        devices = [device, *(each for each in device.values() if isinstance(each, Mapping))]
+        return [note for each in devices for note in each.get("notes", ())]
 
     def _identified(self, who: Interpreter, witnesses: Witnesses, lowering: str) -> Candidate:
         """A tree with what its witnesses say of themselves; by its files alone where they cannot import it."""

@@ -32,14 +32,17 @@ def stored_package(role: Role, model: str, folder: Path) -> Path:
 
 
 def verify(folder: Path) -> None:
-    """Check every stored file against its recorded hash; raises MachineError if one changed, is gone or is new."""
+    """Check every recorded file against its hash; raises MachineError if one changed or is gone.
+
+    What else lies there, such as a .DS_Store, is part of no control: a package's own manifest says what it holds.
+    """
     try:
         recorded = files.read_json(folder / MANIFEST)["files"]
     except (GuardError, KeyError, TypeError) as error:
         msg = f"The record of the controls in '{folder}' is unreadable: {error}. Restore it from version control."
         raise MachineError(msg) from error
     found = hashes(folder)
-    changed = sorted(name for name in recorded.keys() | found.keys() if recorded.get(name) != found.get(name))
+    changed = sorted(name for name in recorded if recorded[name] != found.get(name))
     if changed:
         msg = (
             f"{len(changed)} control files differ from their recorded hashes, first '{changed[0]}'. Restore "

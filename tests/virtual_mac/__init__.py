@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # this module loads at the start of every process of a virtua
 HERE = Path(__file__).parent
 SCENARIOS = HERE / "scenarios"
 VARIABLE = "MISH_GUARD_VIRTUAL_MAC"
+STATE = "MISH_GUARD_VIRTUAL_STATE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +57,15 @@ class Routing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something that goes wrong with packages whose name matches, at one compute unit (None: at all)."""
+    """Something that goes wrong with packages whose name matches, at one compute unit (None: at all).
+
+    `once`: it strikes one process and never again.
+    """
 
     kind: str
     package: str = "*"
     unit: str | None = None
+    once: bool = False
 
     def strikes(self, kind: str, package: str, unit: str) -> bool:
         return self.kind == kind and fnmatch(package, self.package) and self.unit in (None, unit)
@@ -108,6 +113,7 @@ def environment(path: Path, folder: Path) -> dict[str, str]:
     search = [str(HERE / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         VARIABLE: str(path.resolve()),
+        STATE: str(folder),
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(search),
         "MISH_GUARD_TIMEOUT": str(scenario.timeout_seconds),

@@ -6,9 +6,11 @@ model is a folder that lives as long as its model, a plan for anything else abor
 
 from __future__ import annotations
 
+import atexit
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +30,6 @@ from tests import virtual_mac
 
 _SCENARIO = virtual_mac.load(Path(os.environ[virtual_mac.VARIABLE]))
 _NEWEST_SPECIFICATION = 10
-_FLOAT16 = 65552  # FeatureTypes.proto, ArrayFeatureType.ArrayDataType
 _HELPER_SECONDS = 600
 
 
@@ -61,6 +62,10 @@ class _MLModelProxy:
             _abort("MLIR pass manager failed")
         if self._is_struck("hang"):
             _hang()
+        if self._is_struck("helper"):
+            _start_helper(outside=True)
+        if self._is_struck("abort-exit"):
+            atexit.register(_abort, "mutex lock failed: Invalid argument")
         self._compiled = Path(self.compileModel(path))
         self._model = _Model(self._compiled)
         self._count = 0
@@ -75,6 +80,10 @@ class _MLModelProxy:
         started = time.perf_counter_ns()
         if self._is_struck("abort-predict"):
             _abort("Unexpected failure in E5RT")
+        if self._is_struck("hang-predict"):
+            _hang()
+        if self._is_struck("killed"):
+            os.kill(os.getpid(), signal.SIGKILL)
         outputs = self._model.predict(data, self._unit)
         self._count += 1
         self._predict_ns = time.perf_counter_ns() - started
@@ -106,6 +115,8 @@ class _MLModelProxy:
     def get_compute_plan(path: str, unit: str) -> _MLComputePlanProxy:
         if not path.endswith(".mlmodelc"):
             _abort("MLComputePlan: not a compiled model")
+        if _is_struck("hang-plan", Path(path).stem + ".mlpackage", unit):
+            _hang()
         if _SCENARIO.plan == "error":
             msg = "Unable to build a compute plan: E5RT shape inference failed."
             raise RuntimeError(msg)
@@ -117,6 +128,8 @@ class _MLModelProxy:
 
     @staticmethod
     def get_all_compute_devices() -> list[Any]:
+        if _is_struck("hang-devices", "", ""):
+            _hang()
         return [_device(name) for name in _SCENARIO.machine.devices]
 
     get_available_compute_devices = get_all_compute_devices
@@ -130,16 +143,23 @@ class _MLModelProxy:
         return spec
 
     def _is_struck(self, kind: str) -> bool:
-        return any(fault.strikes(kind, self._source, self._unit) for fault in _SCENARIO.faults)
+        return _is_struck(kind, self._source, self._unit)
 
     def _spoiled(self, array: Any) -> Any:
+        if self._is_struck("wrong-dtype"):
+            return array.astype(np.int32)
+        if self._is_struck("zeros"):
+            return np.zeros_like(array)
+        if self._is_struck("stale"):
+            # What the buffer held before: the outputs of the prediction before this one.
+            self._stale, array = array, getattr(self, "_stale", np.zeros_like(array))
         if self._is_struck("wrong-shape"):
             return array.reshape(-1)[:-1]
         if self._is_struck("nan"):
             return np.full_like(array, np.nan)
         if self._is_struck("flicker") and self._count % 2:
             flipped = array.copy()
-            flipped.reshape(-1)[0] = np.nextafter(flipped.reshape(-1)[0], array.dtype.type(np.inf))
+            flipped.reshape(-1)[0] = np.nextafter(np.float16(flipped.reshape(-1)[0]), np.float16(np.inf))
             return flipped
         return array
 
@@ -182,11 +202,8 @@ class _Model:
             values = evaluate(self.graph, data, _Mixed(unit))
         except GuardError as error:
             raise RuntimeError(str(error)) from error
-        declared = {each.name: each.type.multiArrayType.dataType for each in self.spec.description.output}
-        return {
-            name: values[name].astype(np.float16 if declared[name] == _FLOAT16 else np.float32)
-            for name in self.graph.outputs
-        }
+        # coremltools widens half-precision outputs on their way to numpy.
+        return {name: values[name].astype(np.float32) for name in self.graph.outputs}
 
 
 class _Mixed(Emulated):
@@ -273,8 +290,27 @@ def _abort(message: str) -> None:
 
 def _hang() -> None:
     """As the compiler service does: a helper of its own, and no way back."""
-    # The scenario among its arguments tells it from the helpers of other runs.
-    sleep = [sys.executable, "-I", "-S", "-c", f"import time; time.sleep({_HELPER_SECONDS})"]
-    subprocess.Popen([*sleep, os.environ[virtual_mac.VARIABLE]])
+    _start_helper(outside=False)
     while True:
         time.sleep(_HELPER_SECONDS)
+
+
+def _start_helper(*, outside: bool) -> None:
+    """A process that outlives this one, in its session or outside."""
+    # The scenario among its arguments tells it from the helpers of other runs.
+    sleep = [sys.executable, "-I", "-S", "-c", f"import time; time.sleep({_HELPER_SECONDS})"]
+    subprocess.Popen([*sleep, os.environ[virtual_mac.VARIABLE]], start_new_session=outside)
+
+
+def _is_struck(kind: str, package: str, unit: str) -> bool:
+    """Whether a fault of the scenario strikes here, and has not been used up."""
+    struck = [fault for fault in _SCENARIO.faults if fault.strikes(kind, package, unit)]
+    return any(not fault.once or _first_time(kind) for fault in struck)
+
+
+def _first_time(kind: str) -> bool:
+    try:
+        (Path(os.environ[virtual_mac.STATE]) / f"struck-{kind}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

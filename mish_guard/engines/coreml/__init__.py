@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,9 @@ UNITS = {"cpu-only": "CPU_ONLY", "cpu-and-gpu": "CPU_AND_GPU", NEURAL_ENGINE: "C
 TIMEOUT_SECONDS = 180.0
 _TIMEOUT_VARIABLE = "MISH_GUARD_TIMEOUT"
 
-# So many hangs in a row, and a compute unit is not asked again.
+# So many hangs in a row, and a compute unit is not asked again; one that has answered before is given another model.
 _PATIENCE = 2
+_PATIENCE_WITH_ONE_THAT_ANSWERED = 4
 
 
 class CoreMLEngine:
@@ -52,8 +53,11 @@ class CoreMLEngine:
                 msg = f"No compute unit is called '{place}'. Choose from: {', '.join(UNITS)}."
                 raise UsageError(msg)
         require()
+        self._notes: list[str] = []
+        self._named = bool(places)
         self._places = places or usable_places(self._listed["devices"], is_vm=self._identity.hardware.is_vm is True)
         self._hangs = dict.fromkeys(self._places, 0)
+        self._answered: set[str] = set()
         self._plan_errors: set[str] = set()
 
     def places(self) -> tuple[str, ...]:
@@ -75,13 +79,17 @@ class CoreMLEngine:
             "compute_devices": self._listed["devices"],
             "plan_errors": sorted(self._plan_errors),
             "timeout_seconds": self._timeout,
+            "notes": list(self._notes),
             **self._identity.to_json(),
         }
 
     def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
-        """As the protocol says; raises MachineError when Core ML fails, aborts or hangs, or has hung too often."""
-        if self._hangs[where] >= _PATIENCE:
-            msg = f"Not tried: Core ML hung {_PATIENCE} times in a row at {where}."
+        """As the protocol says; raises MachineError when Core ML fails, aborts or hangs twice, or has hung too often.
+
+        One failure is tried once more; that a second try was needed is among the notes of `device`.
+        """
+        if self._is_given_up(where):
+            msg = f"Not tried: Core ML hung {self._hangs[where]} times in a row at {where}."
             raise MachineError(msg)
         request = {
             "task": "run",
@@ -89,12 +97,7 @@ class CoreMLEngine:
             "compute_unit": UNITS[where],
             "repeats": 2 if self.is_neural_engine(where) else 1,
         }
-        try:
-            answer = self._ask(request, feeds)
-        except process.WorkerTimeoutError:
-            self._hangs[where] += 1
-            raise
-        self._hangs[where] = 0
+        answer = self._tried_twice(lambda: self._counted(request, feeds, where), f"{package.name} at {where}")
         return self._execution(answer, len(feeds))
 
     def first_wrong(
@@ -109,12 +112,46 @@ class CoreMLEngine:
 
     @functools.cached_property
     def _listed(self) -> Mapping[str, Any]:
-        """The compute devices that Core ML lists, and the cores of its Neural Engine."""
-        return self._ask({"task": "devices"}, ()).content
+        """The compute devices that Core ML lists, and the cores of its Neural Engine.
+
+        Where places were named a list is not needed: why there is none is then a note.
+        """
+        try:
+            return self._tried_twice(lambda: self._ask({"task": "devices"}, ()), "The list of compute devices").content
+        except MachineError as error:
+            if not self._named:
+                raise
+            self._notes.append(f"The compute devices could not be listed: {error}")
+            return {"devices": [], "ne_cores": None}
 
     @functools.cached_property
     def _identity(self) -> Device:
         return machine.identify(ne_cores=self._listed["ne_cores"])
+
+    def _is_given_up(self, where: str) -> bool:
+        return self._hangs[where] >= (_PATIENCE_WITH_ONE_THAT_ANSWERED if where in self._answered else _PATIENCE)
+
+    def _counted(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]], where: str) -> process.Answer:
+        """An answer at a place, its hangs counted."""
+        try:
+            answer = self._ask(request, feeds)
+        except process.WorkerTimeoutError:
+            self._hangs[where] += 1
+            raise
+        self._hangs[where] = 0
+        self._answered.add(where)
+        return answer
+
+    def _tried_twice(self, ask: Callable[[], process.Answer], what: str) -> process.Answer:
+        """Whatever `ask` gives at its first or second try."""
+        try:
+            answer = ask()
+        except MachineError as error:
+            answer = ask()
+            self._notes.append(f"{what} was tried twice, the first time failed: {error}")
+        if answer.note is not None:
+            self._notes.append(f"{what}: {answer.note}")
+        return answer
 
     def _ask(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]]) -> process.Answer:
         return process.ask(request, feeds, timeout_seconds=self._timeout)

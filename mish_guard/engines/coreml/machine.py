@@ -42,10 +42,13 @@ class Hardware:
         return files.sha256(files.canonical_json(known))[:_HASH_DIGITS] if known else None
 
     @property
-    def family(self) -> str | None:
-        """The generation of the chip, e.g. m3 for an Apple M3 Max; None for another maker's or an unknown chip."""
-        match = re.match(r"Apple (M\d+)\b", self.chip or "")
-        return match[1].lower() if match else None
+    def variant(self) -> str | None:
+        """The chip in one word, e.g. m3-max for an Apple M3 Max; None for another maker's or an unknown chip.
+
+        M3, M3 Pro and M3 Max are three chips: what one was measured to do is not known of another.
+        """
+        match = re.match(r"Apple (M\d+)(?: (Pro|Max|Ultra))?\b", self.chip or "")
+        return "-".join(filter(None, match.groups())).lower() if match else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +73,15 @@ class Device:
 
     @property
     def baseline_key(self) -> str | None:
-        """The name of the baselines that this machine compares with, e.g. m3-macos26; None where a part is unknown.
+        """The name of the baselines that this machine compares with, e.g. m3-max-macos26; None where a part is unknown.
 
-        A virtual machine has baselines of its own: it has no Neural Engine, and its GPU is not the chip's.
+        A virtual machine has baselines of its own, vm-macos26: it has no Neural Engine, its GPU is not the chip's, and
+        the chip below it is whichever its owner happens to lend; the record holds that one.
         """
-        family, macos = self.hardware.family, self.environment.macos
-        if family is None or macos is None:
+        variant, macos = self.hardware.variant, self.environment.macos
+        if variant is None or macos is None:
             return None
-        return "-".join((family, *(["vm"] if self.hardware.is_vm else []), f"macos{macos.partition('.')[0]}"))
+        return f"{'vm' if self.hardware.is_vm else variant}-macos{macos.partition('.')[0]}"
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON types."""

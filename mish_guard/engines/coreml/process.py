@@ -5,25 +5,30 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mish_guard.engines.coreml import worker
+from mish_guard.engines.coreml import exchange, guardian
 from mish_guard.errors import MachineError, ModelError
 
-_STDERR = "stderr"
+_WORKER = "mish_guard.engines.coreml.worker"
 _LAST_LINE = 300
 
 # The system, or a person, ended the worker: no word of Core ML on the model.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+
+# What the guardian may take beyond the worker's time to clear up and to go itself.
+_GUARDIAN_SECONDS = 30.0
 
 
 class WorkerTimeoutError(MachineError):
@@ -32,77 +37,144 @@ class WorkerTimeoutError(MachineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a worker left: its `answer.json`, and the outputs by feed."""
+    """What a worker left: its `answer.json`, the outputs by feed, and what was odd about its end."""
 
     content: Mapping[str, Any]
     predictions: tuple[tuple[Any, ...], ...]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """How a worker ended: its exit status, negative for a signal, None for one that nothing could end."""
+
+    status: int | None
+    timed_out: bool
 
 
 def ask(request: Mapping[str, Any], feeds: Sequence[Sequence[Any]], *, timeout_seconds: float) -> Answer:
-    """The answer of a fresh worker to `request`.
+    """The answer of a fresh worker to `request`; a `package` in it is copied first, since Core ML writes into it.
 
     Raises WorkerTimeoutError, or MachineError when the worker ended without an answer or answered with an error; the
     message names the signal or the error, and what the worker was doing.
     """
-    with tempfile.TemporaryDirectory(prefix="mish-guard-") as name:
+    with tempfile.TemporaryDirectory(prefix="mish-guard-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        (folder / worker.REQUEST).write_text(json.dumps({**request, "timeout_seconds": timeout_seconds}))
+        (folder / exchange.TEMPORARY).mkdir()
+        wanted = {**request, **_copied(request, folder), "timeout_seconds": timeout_seconds}
+        (folder / exchange.REQUEST).write_text(json.dumps(wanted))
         arrays = {f"{number}-{index}": array for number, feed in enumerate(feeds) for index, array in enumerate(feed)}
-        np.savez(folder / worker.INPUTS, **arrays)
-        status = _run(folder, timeout_seconds)
-        return _answer(folder, status)
-
-
-def _run(folder: Path, timeout_seconds: float) -> int:
-    """Run the worker in a session of its own; its exit status, negative for a signal."""
-    command = [sys.executable, "-m", worker.__name__, str(folder)]
-    with (
-        (folder / _STDERR).open("wb") as stderr,
-        subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True
-        ) as process,
-    ):
+        np.savez(folder / exchange.INPUTS, **arrays)
         try:
-            return process.wait(timeout_seconds)
-        except subprocess.TimeoutExpired:
-            msg = f"Core ML did not answer within {timeout_seconds:g} s and was killed while {_stage(folder)}."
-            raise WorkerTimeoutError(msg) from None
+            return _answer(folder, _run(folder, timeout_seconds), timeout_seconds)
         finally:
-            # Core ML starts helpers; they end with the worker, however it ended.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _remove_compiled(folder)
 
 
-def _answer(folder: Path, status: int) -> Answer:
-    if status < 0:
-        msg = f"Core ML aborted the process while {_stage(folder)}: {signal.Signals(-status).name}.{_said(folder)}"
-        raise MachineError(msg) if -status in _FROM_OUTSIDE else _error(msg, folder)
-    path = folder / worker.ANSWER
-    if status != 0 or not path.exists():
-        msg = f"The worker ended with status {status} and no answer while {_stage(folder)}.{_said(folder)}"
-        raise MachineError(msg)
+def _copied(request: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The `package` of a request as a copy below the folder, under its own name."""
+    if "package" not in request:
+        return {}
+    given = Path(request["package"])
+    target = folder / "package" / given.name
+    target.parent.mkdir()
+    if given.is_dir():
+        shutil.copytree(given, target)
+    else:
+        shutil.copy2(given, target)
+    return {"package": str(target)}
+
+
+def _run(folder: Path, timeout_seconds: float) -> _End:
+    """Run the worker under a guardian of its own session."""
+    command = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(timeout_seconds), secrets.token_hex(8)]
+    command += [sys.executable, "-m", _WORKER, str(folder)]
+    environment = {**os.environ, "TMPDIR": str(folder / exchange.TEMPORARY)}
+    with _guarded(command, environment) as process:
+        assert process.stdout is not None
+        said = process.stdout.read()
+    try:
+        return _End(**json.loads(said))
+    except (ValueError, TypeError):
+        # Somebody killed the guardian: the worker's alarm ends what is left.
+        return _End(status=None, timed_out=False)
+
+
+@contextlib.contextmanager
+def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A guardian; whatever interrupts us closes its input, upon which it ends the worker and itself."""
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+        command, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        for stream in (process.stdin, process.stdout):
+            assert stream is not None
+            stream.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GUARDIAN_SECONDS)
+
+
+def _answer(folder: Path, end: _End, timeout_seconds: float) -> Answer:
+    stage, path = _stage(folder), folder / exchange.ANSWER
+    if end.timed_out and not path.exists():
+        msg = f"Core ML did not answer within {timeout_seconds:g} s and was killed while {stage}."
+        if end.status is None:
+            msg = f"{msg[:-1]}; the process is stuck in the kernel and was abandoned."
+        raise WorkerTimeoutError(msg)
+    if not path.exists():
+        msg = f"{_how(end.status)} while {stage}{_why(end.status)}.{_said(folder)}"
+        is_aborted = end.status is not None and end.status < 0 and -end.status not in _FROM_OUTSIDE
+        raise _error(msg, stage) if is_aborted else MachineError(msg)
     content = json.loads(path.read_text())
     if "error" in content:
-        msg = f"Core ML failed while {_stage(folder)}: {content['error']}"
-        raise _error(msg, folder)
-    return Answer(content=content, predictions=_predictions(folder / worker.OUTPUTS))
+        msg = f"Core ML failed while {stage}: {content['error']}"
+        raise _error(msg, stage)
+    # The answer is written whole or not at all, so that what befell the worker afterwards took nothing from it.
+    note = None if end.status == 0 else f"after its answer the worker did not end well: {_how(end.status)}"
+    return Answer(content=content, predictions=_predictions(folder / exchange.OUTPUTS), note=note)
 
 
-def _error(message: str, folder: Path) -> MachineError:
+def _error(message: str, stage: str) -> MachineError:
     """What went wrong with one model; the machine's fault before there was any."""
-    stage = {worker.LOADING: "load", worker.PREDICTING: "predict"}.get(_stage(folder))
-    return MachineError(message) if stage is None else ModelError(message, stage)
+    word = {exchange.LOADING: "load", exchange.PREDICTING: "predict"}.get(stage)
+    return MachineError(message) if word is None else ModelError(message, word)
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return "The worker was lost"
+    if status == -signal.SIGKILL:
+        return "Something killed the process"
+    if status < 0:
+        return "Core ML aborted the process"
+    return f"The worker ended with status {status} and no answer"
+
+
+def _why(status: int | None) -> str:
+    if status == -signal.SIGKILL:
+        return ": SIGKILL, as the system does when memory is short"
+    return f": {signal.Signals(-status).name}" if status is not None and status < 0 else ""
 
 
 def _stage(folder: Path) -> str:
-    path = folder / worker.STAGE
+    path = folder / exchange.STAGE
     return path.read_text() if path.exists() else "starting"
 
 
 def _said(folder: Path) -> str:
     """The last line the worker printed, which often is the reason."""
-    lines = (folder / _STDERR).read_text(errors="replace").strip().splitlines()
+    path = folder / exchange.STDERR
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
     return f" It said: {lines[-1][:_LAST_LINE]}" if lines else ""
+
+
+def _remove_compiled(folder: Path) -> None:
+    """A compiled model that a killed worker left outside its folder."""
+    path = folder / exchange.COMPILED
+    if path.exists() and (compiled := Path(path.read_text())).suffix == ".mlmodelc":
+        shutil.rmtree(compiled, ignore_errors=True)
 
 
 def _predictions(path: Path) -> tuple[tuple[Any, ...], ...]:

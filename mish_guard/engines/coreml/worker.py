@@ -8,6 +8,7 @@ processes and hangs; nothing is lost here that is not on disk already.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -19,14 +20,12 @@ from typing import Any
 import numpy as np
 
 from mish_guard import files
+from mish_guard.engines.coreml import exchange
 from mish_guard.engines.placement import UNKNOWN
 from mish_guard.numerics import fp16
 
-REQUEST, INPUTS, OUTPUTS, ANSWER, STAGE = "request.json", "inputs.npz", "outputs.npz", "answer.json", "stage"
-LOADING, PREDICTING = "loading the model", "predicting"
-
-# The parent kills this process at its timeout; should the parent be gone, the alarm does, this much later.
-_ORPHAN_SECONDS = 30
+# The descriptor on which the guardian hears of the start; far above those that libraries open.
+_TOLD = 200
 
 _DEVICES = {
     "MLCPUComputeDevice": "cpu",
@@ -49,8 +48,9 @@ _LAYERS = {
 
 def main(folder: Path) -> None:
     """Do what `request.json` asks for; what coremltools raises becomes the answer's `error`."""
-    request = json.loads((folder / REQUEST).read_text())
-    signal.alarm(int(request["timeout_seconds"]) + _ORPHAN_SECONDS)
+    request = json.loads((folder / exchange.REQUEST).read_text())
+    signal.alarm(int(request["timeout_seconds"]) + exchange.ORPHAN_SECONDS)
+    _divert_output()
     # coremltools imports torch where there is one, which takes seconds and which no prediction needs.
     sys.modules["torch"] = None  # type: ignore[assignment]
     task = {"run": _run, "devices": _devices}[request["task"]]
@@ -58,15 +58,17 @@ def main(folder: Path) -> None:
         answer = task(request, folder)
     except Exception as error:  # noqa: BLE001 - coremltools raises whatever Core ML gave it; the parent reports it
         answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-    files.write_atomically(folder / ANSWER, json.dumps(answer))
+    files.write_atomically(folder / exchange.ANSWER, json.dumps(answer))
 
 
 def _devices(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The compute devices that Core ML lists, and the cores of its Neural Engine."""
     del request
-    _enter(folder, "listing the compute devices")
+    _enter(folder, "importing coremltools")
     from coremltools.models.compute_device import MLComputeDevice
 
+    _started()
+    _enter(folder, "listing the compute devices")
     devices = MLComputeDevice.get_all_compute_devices()
     cores = [device.total_core_count for device in devices if _device(device) == "ne"]
     return {"devices": sorted(_device(device) for device in devices), "ne_cores": cores[0] if cores else None}
@@ -77,8 +79,9 @@ def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     _enter(folder, "importing coremltools")
     import coremltools as ct
 
+    _started()
     unit = ct.ComputeUnit[request["compute_unit"]]
-    _enter(folder, LOADING)
+    _enter(folder, exchange.LOADING)
     started = time.perf_counter()
     with warnings.catch_warnings():
         # coremltools turns a failed load into this warning and keeps the reason to itself.
@@ -88,13 +91,14 @@ def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     # The path lives as long as the model. Given the package instead, the plan aborts the process:
     # https://github.com/apple/coremltools/issues/2757
     compiled = model.get_compiled_model_path()
+    (folder / exchange.COMPILED).write_text(compiled)
     _enter(folder, "making the compute plan")
     operations, plan_error = _planned(model, compiled, unit)
-    _enter(folder, PREDICTING)
+    _enter(folder, exchange.PREDICTING)
     started = time.perf_counter()
     outputs, repeats_agree = _predict(model, _feeds(model, folder), request["repeats"])
     predict_seconds = time.perf_counter() - started
-    np.savez(folder / OUTPUTS, **{f"{feed}-{index}": array for (feed, index), array in outputs.items()})
+    np.savez(folder / exchange.OUTPUTS, **{f"{feed}-{index}": array for (feed, index), array in outputs.items()})
     return {
         "load_seconds": load_seconds,
         "predict_seconds": predict_seconds,
@@ -104,14 +108,26 @@ def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def _divert_output() -> None:
+    """What is printed goes to stderr: stdout is where the guardian is told of the start."""
+    os.dup2(1, _TOLD)
+    os.dup2(2, 1)
+
+
+def _started() -> None:
+    """From here on the time is Core ML's; before, it was Python's."""
+    os.write(_TOLD, b"started")
+    os.close(_TOLD)
+
+
 def _enter(folder: Path, stage: str) -> None:
-    (folder / STAGE).write_text(stage)
+    (folder / exchange.STAGE).write_text(stage)
 
 
 def _feeds(model: Any, folder: Path) -> Iterator[dict[str, Any]]:
     """The inputs of each prediction by name; coremltools widens half precision itself, which changes no value."""
     names = [each.name for each in model.get_spec().description.input]
-    with np.load(folder / INPUTS) as arrays:
+    with np.load(folder / exchange.INPUTS) as arrays:
         for feed in range(len(arrays.files) // len(names)):
             yield {name: arrays[f"{feed}-{index}"] for index, name in enumerate(names)}
 
@@ -136,7 +152,13 @@ def _named(prediction: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     if missing:
         msg = f"Core ML returned {sorted(prediction)}; the model declares '{missing[0]}' too."
         raise ValueError(msg)
-    return [np.asarray(prediction[name]) for name in names]
+    # Copied: the next prediction may be written into the buffer of this one.
+    arrays = [np.array(prediction[name]) for name in names]
+    for name, array in zip(names, arrays, strict=True):
+        if array.dtype.kind != "f":
+            msg = f"Core ML returned {array.dtype} for '{name}', which is declared as floating point."
+            raise ValueError(msg)
+    return arrays
 
 
 def _same_bits(first: Sequence[Any], second: Sequence[Any]) -> bool:

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-_BUILDING = ("build_coremltools", "mish_guard.build", "pip", "setup.py")
+_BUILDING = ("build_coremltools", "mish_guard.candidate", "pip", "setup.py")
 
 
 def _builds() -> bool:
