@@ -29,6 +29,7 @@ _KEPT = frozenset(
         "LANG",
         "LD_LIBRARY_PATH",
         "LOGNAME",
+        "MISH_GUARD_TIMEOUT",
         "MKL_NUM_THREADS",
         "OMP_NUM_THREADS",
         "OPENBLAS_CORETYPE",

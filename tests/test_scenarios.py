@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import os
 import subprocess
 import sys
 import time
@@ -90,12 +89,12 @@ def _measured(name: str, folder: Path) -> Ended:
     scenario = virtual_mac.load(path)
     out = folder / name
     out.mkdir()
-    command = [sys.executable, "-m", "mish_guard", "run", "--engine", scenario.engine, "--lowering", scenario.lowering]
+    python = str(virtual_mac.interpreter(path, out))
+    command = [python, "-m", "mish_guard", "run", "--engine", scenario.engine, "--lowering", scenario.lowering]
     command += [f"--profile={place}" for place in scenario.places]
     started = time.monotonic()
     done = subprocess.run(
         [*command, f"--matrix={folder / 'matrix.yml'}", f"--out={out}"],
-        env={**os.environ, **virtual_mac.environment(path, out)},
         cwd=out,
         capture_output=True,
         text=True,

@@ -10,7 +10,9 @@ import os
 import platform
 import shlex
 import sys
+import sysconfig
 import types
+import venv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -118,6 +120,30 @@ def environment(path: Path, folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(search),
         "MISH_GUARD_TIMEOUT": str(scenario.timeout_seconds),
     }
+
+
+def interpreter(path: Path, folder: Path, packages: str | None = None) -> Path:
+    """A Python that lives on the Mac of a scenario file, however isolated it is started; made in `folder`.
+
+    It has the packages of the running one, or those below `packages`.
+    """
+    home = folder / "mac"
+    commands = folder / "commands"
+    commands.mkdir(parents=True, exist_ok=True)
+    venv.EnvBuilder(with_pip=False, symlinks=True).create(home)
+    bake(next(home.glob("lib/python*/site-packages")), environment(path, commands), packages)
+    return home / "bin" / "python"
+
+
+def bake(target: Path, variables: Mapping[str, str], packages: str | None = None) -> None:
+    """Let every process whose packages are in `target` wake up on the Mac of these variables."""
+    base = packages or sysconfig.get_path("purelib")
+    woken = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
+    (target / "a-packages.pth").write_text(f"import site; site.addsitedir({base!r})\n")
+    wake_up = (
+        f"import os, runpy; os.environ.update({woken!r}); runpy.run_path({str(HERE / 'site' / 'sitecustomize.py')!r})"
+    )
+    (target / "b-virtual-mac.pth").write_text(f"{wake_up}\n")
 
 
 def variant(base: str, folder: Path, **changes: Any) -> Path:

@@ -3,10 +3,10 @@
 `python -I -S guardian.py FOLDER SECONDS MARK COMMAND…` starts the command in a session of its own and ends it when
 it has taken SECONDS, or when standard input closes, which it does however the other side dies. The time counts from
 the first byte that the command writes to its standard output, so that a slow start is not taken for a hang; the start
-has a time of its own. At the end everything goes
-that the command has started: its process group, and every process with `MISH_GUARD_WORKER=MARK` in its environment, which
-a helper inherits also where it left the session. The last line of its output is one JSON object: `status` (None: the
-command is stuck in the kernel and was abandoned), and whether it `timed_out`.
+has a time of its own. At the end everything goes that the command has started: its process group, and every process
+with `MISH_GUARD_WORKER=MARK` in its environment, which a helper inherits also where it left the session. The last line
+of its output is one JSON object: `status` (None: the command is stuck in the kernel and was abandoned), and whether it
+`timed_out`.
 
 Standard library only, and nothing of this package: it has to start in a moment and must not fail.
 """
