@@ -11,6 +11,7 @@ from mish_guard.commands import judge, screen
 from mish_guard.errors import ExitCode
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement, Verdict
+from mish_guard.matrix import plan
 from mish_guard.matrix.order import Order
 from mish_guard.matrix.run import run_matrix
 from mish_guard.records import Run
@@ -37,8 +38,7 @@ def gate(
     With `allow_unarmed` a run that only lacks a Neural Engine ends with 0; its verdict stays INCONCLUSIVE.
     `report` is a folder for every face of the report.
     """
-    for folder in (out, *([] if report is None else [report])):
-        files.check_writable(folder)
+    check(order, out, *([] if report is None else [report]))
     with files.locked(out, "results"):
         measure(order, out)
         code = compare(out / RESULTS, baselines=baselines, base=base, out=out, form=form)
@@ -47,9 +47,20 @@ def gate(
     return ExitCode.PASS if allow_unarmed and code is ExitCode.INCONCLUSIVE else code
 
 
+def check(order: Order, *folders: Path) -> None:
+    """Refuse, before anything is measured or written, what cannot go well: a matrix, or a folder for results.
+
+    Raises UnreadableFileError, UnwritableFileError.
+    """
+    if order.matrix is not None:
+        plan.load(order.matrix, [plan.Place(name="ane", is_neural_engine=True)])
+    for folder in folders:
+        files.check_writable(folder)
+
+
 def run(order: Order, *, out: Path) -> ExitCode:
     """Measure the matrix and judge nothing."""
-    files.check_writable(out)
+    check(order, out)
     with files.locked(out, "results"):
         measure(order, out)
     click.echo(f"Wrote {out / RESULTS}. Next: mish-guard judge {out / RESULTS}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mish_guard import files
-from mish_guard.commands.gate import measure
+from mish_guard.commands.gate import check, measure
 from mish_guard.errors import ExitCode, GuardError, UsageError
 from mish_guard.judge import baseline_diff, defects, verdict
 from mish_guard.judge.status import Status
@@ -40,7 +40,8 @@ def refresh(
         msg = "A baseline needs a reason: mish-guard refresh --reason 'why the figures changed'."
         raise UsageError(msg)
     with files.locked(out, "results"):
-        runs = [measure(order, out) for _ in range(repeats)]
+        check(order, out)
+    runs = [measure(order, out) for _ in range(repeats)]
     run = runs[-1]
     old = _stored(run, baselines)
     judgement = verdict.judge(run, old, defects.load_defects())

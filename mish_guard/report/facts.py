@@ -259,9 +259,10 @@ def _subject(judgement: Judgement) -> Subject | None:
     bad = {each.finding.cell: number for number, each in enumerate(_worst(judgement))}
     engines = judgement.run.neural_engines
 
-    def order(row: Row) -> tuple[int, bool, bool]:
+    def order(row: Row) -> tuple[int, bool, bool, bool]:
         key = CellKey.parse(row.cell)
-        return bad.get(row.cell, MOST_WORST), key.place not in engines, key.family is not Family.SWEEP
+        least = key.place not in engines, key.family is not Family.SWEEP, key.role is not Role.CANDIDATE
+        return bad.get(row.cell, MOST_WORST), *least
 
     shown = [row for row in judgement.rows if _has_binades(row) and not CellKey.parse(row.cell).role.is_control]
     if not shown:

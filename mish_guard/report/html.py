@@ -71,7 +71,7 @@ def page(facts: Facts, kept: Curves) -> str:
         roads=list(_roads(facts)),
         kind=_kind,
         trace=trace,
-        steps=list(_steps(trace)),
+        steps=list(_steps(facts, trace)),
         placements=list(_placements(facts)),
         provenance=list(_provenance(facts)),
         commands=list(_commands(facts)),
@@ -162,12 +162,12 @@ def _kind(status: str) -> str:
     return "st-good" if found in _GOOD else "st-bad" if found in _BAD else "st-warn"
 
 
-def _steps(trace: Trace | None) -> Iterator[tuple[Step, bool]]:
-    """Every step, and whether it is the first wrong one."""
-    seen = False
+def _steps(facts: Facts, trace: Trace | None) -> Iterator[tuple[Step, bool]]:
+    """Every step, and whether it is the one that the cell's error comes from."""
+    measured = None if facts.subject is None else facts.subject.row.measurement
+    culprit = None if measured is None or measured.culprit is None else measured.culprit.name
     for step in () if trace is None else trace.steps:
-        yield step, step.wrong and not seen
-        seen = seen or step.wrong
+        yield step, step.name == culprit
 
 
 def _placements(facts: Facts) -> Iterator[tuple[str, str, int]]:

@@ -91,7 +91,7 @@ def cliff(facts: Facts, drawn: Lines) -> str:
         axes.set_xlabel("x")
     wide.set_ylabel("mish(x)")
     near.set_title("from 10.2 to 10.6", fontsize=9)
-    wide.legend(loc="upper left", frameon=False, fontsize=8)
+    wide.legend(loc="upper left", frameon=False, fontsize=8, labelcolor=COLOURS["ink"])
     return _svg(figure)
 
 
@@ -225,7 +225,7 @@ def _error_axes(axes: Axes) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("x")
     axes.set_ylabel("error in ulp")
-    axes.legend(loc="upper left", frameon=False, fontsize=8)
+    axes.legend(loc="upper left", frameon=False, fontsize=8, labelcolor=COLOURS["ink"])
 
 
 def _style(role: str) -> dict[str, Any]:

@@ -1,0 +1,349 @@
+"""Mistakes in files: each ends with 2 and one line, whatever command reads it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mish_guard import cli, files
+from mish_guard.errors import ExitCode, UnreadableFileError
+from mish_guard.results import baseline, run_file
+from tests.conftest import SMALL_MATRIX, Invoke
+from tests.report.conftest import BASELINES, RUNS, results
+
+GARBAGE: dict[str, bytes] = {
+    "empty": b"",
+    "blank": b" \n",
+    "brace": b"{",
+    "list": b"[]",
+    "null": b"null",
+    "true": b"true",
+    "number": b"7",
+    "text": b'"text"',
+    "object": b"{}",
+    "NaN": b"NaN",
+    "NaN inside": b'{"schema_version": NaN}',
+    "Infinity": b'{"schema_version": 2, "x": Infinity}',
+    "minus Infinity": b'{"schema_version": 2, "x": -Infinity}',
+    "1e999": b'{"schema_version": 2, "x": 1e999}',
+    "long number": b'{"schema_version": 2, "x": ' + b"9" * 6000 + b"}",
+    "deep lists": b"[" * 100_000,
+    "deep and closed": b"[" * 100_000 + b"]" * 100_000,
+    "deep objects": b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+    "just too deep": b'{"schema_version": 2, "a": ' + b"[" * 900 + b"]" * 900 + b"}",
+    "not UTF-8": b'{"a": "\xff\xfe"}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "null bytes": b"\0" * 100,
+    "half a pair": b'{"schema_version": 2, "x": "\\ud800"}',
+    "version text": b'{"schema_version": "2"}',
+    "version true": b'{"schema_version": true}',
+    "version old": b'{"schema_version": 0}',
+    "version new": b'{"schema_version": 999}',
+    "no seal": b'{"schema_version": 2}',
+    "wrong seal": b'{"schema_version": 2, "sha256": "00"}',
+    "trailing": b"{} {}",
+    "comment": b"// no\n{}",
+    "escape": b'{"schema_version": "\x1b[31m"}',
+    "escaped escape": b'{"schema_version": 2, "sha256": "\\u001b]0;x\\u0007"}',
+}
+
+YAML: dict[str, str] = {
+    "empty": "",
+    "list": "- a\n",
+    "date": "schema_version: 2026-11-26\n",
+    "date key": "2026-11-26: 1\n",
+    "int key": "1: 2\n",
+    "null key": "~: 2\n",
+    "list as key": "? [a]\n: 1\n",
+    "twice": "schema_version: 1\nschema_version: 1\n",
+    "recursive alias": "a: &a [*a]\n",
+    "alias": "a: &x 1\nb: *x\n",
+    "anchor": "a: &x 1\n",
+    "merge": "a: &x {b: 1}\n<<: *x\n",
+    "bomb": "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(f"{n}: &{n} [{','.join(['*' + m] * 9)}]\n" for m, n in zip("abcdefghi", "bcdefghij", strict=True)),
+    "tag": "a: !!python/object/apply:os.system ['true']\n",
+    "own tag": "a: !x 1\n",
+    "binary": "a: !!binary aGk=\n",
+    "set": "a: !!set {b}\n",
+    "infinity": "schema_version: .inf\n",
+    "nan": "schema_version: .nan\n",
+    "deep": "a: " + "[" * 5_000,
+    "deep and closed": "a: " + "[" * 100 + "]" * 100 + "\n",
+    "tab": "a:\n\t- b\n",
+    "unclosed": "a: 'b\n",
+    "two documents": "a: 1\n---\nb: 2\n",
+    "directive": "%YAML 9.9\n---\na: 1\n",
+    "control": "a: \x01\n",
+    "version": SMALL_MATRIX.replace("schema_version: 1", "schema_version: 99"),
+    "no groups": "schema_version: 1\ngroups: {}\n",
+    "unknown family": SMALL_MATRIX.replace("family: sweep", "family: swoop"),
+    "unknown role": SMALL_MATRIX.replace("role: graft", "role: draft"),
+    "unknown field": SMALL_MATRIX.replace("cases:", "casses:"),
+    "case that is a number": SMALL_MATRIX.replace("[mish-k3]", "[1]"),
+    "unknown backend": SMALL_MATRIX.replace("mlprogram-fp16", "mlprogram-fp8"),
+    "cell twice": SMALL_MATRIX + SMALL_MATRIX.partition("groups:\n")[2],
+}
+
+READERS: dict[str, Callable[[Path, Path], list[Any]]] = {
+    "judge": lambda file, _: ["judge", file],
+    "compare": lambda file, _: ["compare", file],
+    "compare A": lambda file, _: ["compare", file, results("pass")],
+    "compare B": lambda file, _: ["compare", results("pass"), file],
+    "report": lambda file, out: ["report", file, "--md", "--out", out / "report.md"],
+    "judge --baselines": lambda file, _: ["judge", results("pass"), "--baselines", file.parent],
+    "judge --base-baselines": lambda file, _: ["judge", results("pass"), "--base-baselines", file.parent],
+    "diff-baselines": lambda file, _: ["diff-baselines", file.parent, BASELINES],
+}
+
+MATRIX_READERS: dict[str, Callable[[Path, Path], list[Any]]] = {
+    "gate": lambda file, out: ["gate", "--matrix", file, "--out", out],
+    "run": lambda file, out: ["run", "--matrix", file, "--out", out],
+    "refresh": lambda file, out: ["refresh", "--reason", "x", "--matrix", file, "--out", out],
+    "cells": lambda file, _: ["cells", "--matrix", file],
+}
+
+
+def refused(invoke: Invoke, arguments: list[Any], out: Path, place: str) -> None:
+    ended = invoke(*arguments)
+    assert (ended.code, ended.out) == (ExitCode.USAGE, ""), ended.err
+    assert place in ended.err
+    assert "Traceback" not in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not any(ord(each) < 32 and each != "\n" for each in ended.err)
+    assert not list(out.rglob("*"))
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_a_json_file_that_is_none_is_told(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: str
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    monkeypatch.chdir(out)
+    file = folder / "emulator-ane.json"
+    file.write_bytes(GARBAGE[kind])
+    refused(invoke, READERS[reader](file, out), out, file.name)
+
+
+@pytest.mark.parametrize("reader", MATRIX_READERS)
+@pytest.mark.parametrize("kind", YAML)
+def test_a_yaml_file_that_makes_no_sense_is_told(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    file = tmp_path / "odd.yml"
+    file.write_text(YAML[kind])
+    refused(invoke, MATRIX_READERS[reader](file, out), out, file.name)
+
+
+def test_a_yaml_file_that_is_not_utf_8_is_told(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "odd.yml").write_bytes(b"schema_version: 1 # \xe9\n")
+    refused(invoke, ["cells", "--matrix", tmp_path / "odd.yml"], tmp_path / "none", "byte 20 is 0xe9")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (YAML["bomb"], "line 1, column 4: anchors and aliases are not supported"),
+        (YAML["date"], "line 1, column 17: a timestamp is not supported; put it in quotes"),
+        (YAML["int key"], "line 1, column 1: a key must be text; put it in quotes"),
+        (YAML["twice"], "line 2, column 1: the key 'schema_version' stands twice"),
+        (YAML["tag"], "the tag tag:yaml.org,2002:python/object/apply:os.system is not supported"),
+        (YAML["deep and closed"], "more than 40 levels deep"),
+    ],
+    ids=["bomb", "date", "int key", "twice", "tag", "deep"],
+)
+def test_a_yaml_file_is_told_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "odd.yml").write_text(text)
+    with pytest.raises(UnreadableFileError, match="is not valid YAML") as caught:
+        files.read_yaml(tmp_path / "odd.yml")
+    assert complaint in str(caught.value)
+
+
+def test_the_files_of_the_package_are_read_as_yaml_reads_them() -> None:
+    import yaml
+
+    found = [*files.DATA.glob("*.yml"), files.DATA.parent / "matrix" / "matrix.yml"]
+    assert len(found) >= 3
+    for path in found:
+        assert files.read_yaml(path) == yaml.safe_load(path.read_text())
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.just([]),
+    st.just({}),
+    st.sampled_from(["auto", "cuda", "ane", "mish", "\x1b[2J", "../../etc/passwd", "$(id)", "1e999", "nan", "-"]),
+)
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document, by the keys that lead to it."""
+    if path:
+        yield path
+    inside = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    for key, value in inside:
+        yield from places(value, (*path, key))
+
+
+def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    made = copy.deepcopy(document)
+    inner = made
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return made
+
+
+RUN = {key: value for key, value in files.read_json(results("fail")).items() if key != "sha256"}
+RUN_PLACES = sorted({path for path in places(RUN) if path[0] != "tests" or path[1] in (0, 1)}, key=str)
+STORED = files.read_json(BASELINES / "emulator-ane.json")
+STORED_PLACES = sorted((path for path in places(STORED) if path != ("sha256",)), key=str)
+
+_FUZZ = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def judged_without_a_crash(invoke: Invoke, arguments: list[Any]) -> None:
+    """Whatever a stranger writes and seals is judged or refused, in one line."""
+    ended = invoke(*arguments)
+    assert ended.code != ExitCode.CRASH, ended.err
+    if ended.code == ExitCode.USAGE:
+        assert (ended.out, len(ended.err.splitlines())) == ("", 1)
+    assert "\x1b" not in ended.out + ended.err
+
+
+@_FUZZ
+@given(path=st.sampled_from(RUN_PLACES), value=ODD)
+def test_a_sealed_run_with_anything_anywhere_is_judged_or_refused(
+    invoke: Invoke, tmp_path: Path, path: tuple[Any, ...], value: Any
+) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(run_file.sealed(changed(RUN, path, value))))
+    for arguments in (
+        ["judge", file, "--baselines", BASELINES, "-v"],
+        ["report", file, "--baselines", BASELINES, "--md"],
+    ):
+        judged_without_a_crash(invoke, arguments)
+
+
+@_FUZZ
+@given(path=st.sampled_from(STORED_PLACES), value=ODD)
+def test_a_sealed_baseline_with_anything_anywhere_is_used_or_refused(
+    invoke: Invoke, tmp_path: Path, path: tuple[Any, ...], value: Any
+) -> None:
+    body = {key: each for key, each in changed(STORED, path, value).items() if key != "sha256"}
+    (tmp_path / "emulator-ane.json").write_text(json.dumps(run_file.sealed(body)))
+    judged_without_a_crash(invoke, ["judge", results("pass"), "--baselines", tmp_path])
+    judged_without_a_crash(invoke, ["diff-baselines", BASELINES, tmp_path])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(cut=st.integers(min_value=0, max_value=60_000))
+def test_a_run_that_was_cut_is_refused(invoke: Invoke, tmp_path: Path, cut: int) -> None:
+    (tmp_path / "results.json").write_bytes(results("fail").read_bytes()[:cut])
+    ended = invoke("judge", tmp_path / "results.json")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.text())
+def test_printable_text_is_one_line_that_nothing_obeys(text: str) -> None:
+    shown = files.printable(text)
+    assert "\x1b" not in shown
+    assert "\n" not in shown
+    assert all(each.isprintable() for each in shown)
+    assert files.printable(shown) == shown
+
+
+def test_escape_sequences_go_as_a_whole() -> None:
+    assert files.printable("\x1b[31mred\x1b[0m \x1b]0;title\x07end \x9b2Jx \u202eodd") == "red end x odd"
+    assert files.printable("plain  text") == "plain  text"
+
+
+def test_a_folder_of_controls_that_is_not_there_is_told_before_the_run(invoke: Invoke, tmp_path: Path) -> None:
+    ended = invoke("gate", "--controls", tmp_path / "none", "--out", tmp_path / "o")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+def test_a_folder_that_cannot_be_written_is_told_before_the_run(invoke: Invoke, tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").write_text("")
+    ended = invoke("gate", "--out", tmp_path / "o", option, tmp_path / "file" / "inside")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "Choose another folder" in ended.err
+
+
+def test_a_report_that_cannot_be_written_is_told(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = invoke("report", results("pass"), "--md", "--out", tmp_path / "file" / "report.md")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "report.md' cannot be written: Not a directory" in ended.err
+
+
+def test_what_is_written_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "kept").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(files.UnwritableFileError, match="No space left on device"):
+        files.write_atomically(tmp_path / "kept", "new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "old")]
+
+
+def test_a_crash_in_a_folder_that_cannot_be_written_still_says_so(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_known", lambda _: 1 / 0)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "file" / "none"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "file")
+    ended = invoke("calibrate")
+    assert ended.code == ExitCode.CRASH
+    assert "no report could be written" in ended.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_standard_output_is_told(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+    command = [sys.executable, "-m", "mish_guard", "judge", str(results("pass"))]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert ended.returncode == ExitCode.USAGE
+    assert ended.stderr == "mish-guard: Standard output cannot be written: No space left on device.\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_committed_runs_are_those_of_this_version() -> None:
+    for path in RUNS.glob("*/results.json"):
+        assert run_file.read_run(path).measurements
+    assert baseline.load_all(BASELINES)
