@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 import resource
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+import types
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -185,9 +188,34 @@ def test_libraries_tell_their_architecture(tmp_path: Path) -> None:
     }
     for kind, head in heads.items():
         (tmp_path / "library").write_bytes(head.ljust(64, b"\0"))
-        assert native.architecture(tmp_path / "library") == kind
+        assert native.architectures(tmp_path / "library") == {kind}
     elf = Path(sys.executable).resolve()
-    assert native.architecture(elf) == {"aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    assert native.architectures(elf) == {{"aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)}
+
+
+@pytest.mark.parametrize(("magic", "size"), [(0xCAFEBABE, 20), (0xCAFEBABF, 32)])
+def test_a_fat_library_has_all_its_architectures(tmp_path: Path, magic: int, size: int) -> None:
+    """What setuptools makes under a universal2 Python, such as that of GitHub's Macs."""
+    library = tmp_path / "_core.cpython-312-darwin.so"
+    entries = [struct.pack(">I", cpu).ljust(size, b"\0") for cpu in (0x01000007, 0x0100000C)]
+    library.write_bytes(struct.pack(">II", magic, 2) + b"".join(entries) + bytes(4096))
+    assert native.architectures(library) == {"x86_64", "arm64"}
+    library.write_bytes(struct.pack(">II", magic, 2) + entries[0])
+    assert native.architectures(library) == {"unknown"}
+    # A compiled Java class starts with the same bytes; its version is no number of architectures.
+    library.write_bytes(struct.pack(">II", magic, 65) + bytes(4096))
+    assert native.architectures(library) == {"unknown"}
+
+
+def test_a_fat_library_that_holds_this_architecture_is_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [struct.pack(">I", cpu).ljust(20, b"\0") for cpu in (0x01000007, 0x0100000C)]
+    (tmp_path / "_core.so").write_bytes(struct.pack(">II", 0xCAFEBABE, 2) + b"".join(entries) + bytes(64))
+    monkeypatch.setitem(sys.modules, "coremltools", types.SimpleNamespace(__file__=str(tmp_path / "__init__.py")))
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert proof._architectures() == "1 libraries are arm64"
+    monkeypatch.setattr(platform, "machine", lambda: "ppc64")
+    with pytest.raises(RuntimeError, match=r"arm64\+x86_64"):
+        proof._architectures()
 
 
 # ---- sources ----
@@ -385,9 +413,38 @@ def test_a_python_of_the_wrong_architecture_is_refused(project: Path, host: Host
         native.build(project, host, os.environ)
 
 
-def test_without_cmake_the_error_says_what_to_install(project: Path, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="cmake is not on PATH"):
+def test_without_cmake_the_error_says_what_to_install(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    with pytest.raises(BuildError, match="cmake is neither beside the running Python nor on PATH"):
         native.build(project, HERE, {"PATH": str(tmp_path)})
+
+
+def test_the_cmake_beside_the_running_python_builds_and_is_in_the_key(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of an environment which is not on PATH."""
+    said = tmp_path / "said"
+    cmake = tmp_path / "bin" / "cmake"
+    cmake.parent.mkdir()
+    cmake.write_text(f'#!/bin/sh\necho "$@" >>{said}\necho one\nexit 1\n')
+    cmake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(cmake.with_name("python")))
+    one = native.cache_key({}, HERE, {"PATH": "/nowhere"})
+    with pytest.raises(BuildError, match="ended with status 1"):
+        native.build(project, HERE, {"PATH": "/nowhere"})
+    assert [line.split()[0] for line in said.read_text().splitlines()] == ["--version", "-S"]
+    cmake.write_text("#!/bin/sh\necho two\n")
+    assert native.cache_key({}, HERE, {"PATH": "/nowhere"}) != one
+
+
+def test_an_xcode_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "Xcode_26.4.app").mkdir()
+    with pytest.raises(BuildError, match=r"'/Xcode_9.app', which is not there. Set it to one of: .*/Xcode_26\.4\.app/"):
+        native._existing_xcode({"DEVELOPER_DIR": "/Xcode_9.app"}, tmp_path)
+    assert native._existing_xcode({"DEVELOPER_DIR": str(tmp_path)}) == str(tmp_path)
+    assert native._existing_xcode({}) is None
 
 
 def test_the_command_line_on_a_mac(project: Path, tmp_path: Path) -> None:
@@ -401,6 +458,10 @@ def test_the_command_line_on_a_mac(project: Path, tmp_path: Path) -> None:
     assert f"-DPYTHON_EXECUTABLE={sys.executable}" in command
     assert "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache" in command
     assert not any("LAUNCHER" in part for part in native.configure_command("cmake", project, mac, {"PATH": ""}))
+    listing = project / "CMakeLists.txt"
+    listing.write_text(f"{listing.read_text()}\nfind_program(CCACHE_FOUND ccache)\n")
+    once = native.configure_command("cmake", project, mac, {"PATH": str(tmp_path)})
+    assert not any("LAUNCHER" in part for part in once)
     assert native.build_command("cmake", project)[-3:] == ["coremlpython", "milstoragepython", "modelpackage"]
     assert native.build_environment(HERE, {"PATH": "x"})["PATH"].startswith(
         f"{Path(sys.executable).parent}{os.pathsep}"
@@ -416,7 +477,8 @@ def test_xcode_is_named_by_its_path(tmp_path: Path) -> None:
     tool.chmod(0o755)
     selected = native.build_environment(mac, {"PATH": str(tmp_path)})
     assert selected["DEVELOPER_DIR"] == "/Applications/Xcode_26.app/Contents/Developer"
-    assert native.build_environment(mac, {"PATH": "", "DEVELOPER_DIR": "/X"})["DEVELOPER_DIR"] == "/X"
+    named = native.build_environment(mac, {"PATH": "", "DEVELOPER_DIR": str(tmp_path)})
+    assert (named["DEVELOPER_DIR"], named["ARCHFLAGS"]) == (str(tmp_path), "-arch arm64")
 
 
 def _key(tree: Path, host: Host = HERE, **environment: str) -> str:

@@ -32,6 +32,13 @@ _SUFFIXES = (".so", ".dylib")
 _ELF_MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 _MACHO_CPUS = {0x01000007: "x86_64", 0x0100000C: "arm64"}
 
+# A fat file lists so many architectures at most; what starts like one and lists more is a Java class.
+_MOST_ARCHITECTURES = 8
+
+# The Python of python.org, which GitHub's runners have, is universal2: setuptools, with which the vendored kmeans1d is
+# built, would compile everything twice.
+_ARCHFLAGS = "-arch arm64"
+
 
 class Mode(str, enum.Enum):
     """Where native libraries come from; `auto` reuses where that is allowed."""
@@ -100,11 +107,11 @@ def build(tree: Path, host: Host, environment: Mapping[str, str]) -> None:
     """Configure and build the three libraries by name with CMake; raises BuildError with the step that failed."""
     _require_cmake_files(tree)
     _refuse_wrong_architecture(host)
-    cmake = shutil.which("cmake", path=environment.get("PATH"))
-    if cmake is None:
-        msg = "cmake is not on PATH. Install CMake 3.16 or later."
-        raise BuildError(msg)
     prepared = build_environment(host, environment)
+    cmake = shutil.which("cmake", path=prepared["PATH"])
+    if cmake is None:
+        msg = "cmake is neither beside the running Python nor on PATH. Install CMake 3.16 or later."
+        raise BuildError(msg)
     for command in (configure_command(cmake, tree, host, environment), build_command(cmake, tree)):
         _run_step(command, tree, prepared)
     missing = [name for target in TARGETS if not (tree / cache.PACKAGE / (name := f"lib{target}.so")).exists()]
@@ -125,7 +132,9 @@ def configure_command(cmake: str, tree: Path, host: Host, environment: Mapping[s
     command = [cmake, "-S", str(tree), "-B", str(tree / "build"), *_flags(host)]
     command += [f"-DPYTHON_EXECUTABLE={sys.executable}", f"-DPython3_EXECUTABLE={sys.executable}"]
     command += [f"-DPYTHON_INCLUDE_DIR={include}", f"-DPython3_INCLUDE_DIR={include}"]
-    if shutil.which("ccache", path=environment.get("PATH")):
+    # coremltools' own CMakeLists.txt puts ccache before every command where it finds one; twice is once too often.
+    asks_itself = (tree / "CMakeLists.txt").exists() and "ccache" in (tree / "CMakeLists.txt").read_text("utf-8")
+    if shutil.which("ccache", path=environment.get("PATH")) and not asks_itself:
         command += ["-DCMAKE_C_COMPILER_LAUNCHER=ccache", "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"]
     return command
 
@@ -152,8 +161,19 @@ def build_environment(host: Host, environment: Mapping[str, str]) -> dict[str, s
     path = os.pathsep.join([first, environment.get("PATH", os.defpath)])
     prepared = {**environment, "PATH": path, "CMAKE_POLICY_VERSION_MINIMUM": "3.5"}
     if host.system == "Darwin":
-        prepared["DEVELOPER_DIR"] = environment.get("DEVELOPER_DIR") or _selected_xcode(environment)
+        prepared["ARCHFLAGS"] = _ARCHFLAGS
+        prepared["DEVELOPER_DIR"] = _existing_xcode(environment) or _selected_xcode(environment)
     return prepared
+
+
+def _existing_xcode(environment: Mapping[str, str], applications: Path = Path("/Applications")) -> str | None:
+    """What DEVELOPER_DIR names; raises BuildError, with what there is, where that folder is not there."""
+    named = environment.get("DEVELOPER_DIR")
+    if not named or Path(named).is_dir():
+        return named or None
+    there = ", ".join(str(path / "Contents" / "Developer") for path in sorted(applications.glob("Xcode*.app")))
+    msg = f"DEVELOPER_DIR names '{named}', which is not there. Set it to one of: {there or 'none, Xcode is missing'}."
+    raise BuildError(msg)
 
 
 def _selected_xcode(environment: Mapping[str, str]) -> str:
@@ -167,14 +187,27 @@ def _selected_xcode(environment: Mapping[str, str]) -> str:
     return asked.stdout.strip()
 
 
-def architecture(library: Path) -> str:
-    """`arm64`, `x86_64` or `unknown`, from the header of a Mach-O or ELF file."""
-    head = library.read_bytes()[:20]
-    if head[:4] == b"\x7fELF" and len(head) == 20:  # up to e_machine
-        return _ELF_MACHINES.get(struct.unpack_from("<H", head, 18)[0], "unknown")
-    if head[:4] == b"\xcf\xfa\xed\xfe":
-        return _MACHO_CPUS.get(struct.unpack_from("<I", head, 4)[0], "unknown")
-    return "unknown"
+def architectures(library: Path) -> frozenset[str]:
+    """`arm64`, `x86_64` or `unknown`, from the header of an ELF, Mach-O or fat Mach-O file; a fat one has several."""
+    with library.open("rb") as stream:
+        head = stream.read(8 + _MOST_ARCHITECTURES * 32)
+    if head[:4] == b"\x7fELF" and len(head) >= 20:  # up to e_machine
+        return frozenset({_ELF_MACHINES.get(struct.unpack_from("<H", head, 18)[0], "unknown")})
+    if head[:4] == b"\xcf\xfa\xed\xfe" and len(head) >= 8:
+        return frozenset({_MACHO_CPUS.get(struct.unpack_from("<I", head, 4)[0], "unknown")})
+    return _of_fat(head) or frozenset({"unknown"})
+
+
+def _of_fat(head: bytes) -> frozenset[str]:
+    """The architectures of a fat file (mach-o/fat.h: big-endian, entries of 20 bytes, or 32 with 64-bit offsets)."""
+    size = {b"\xca\xfe\xba\xbe": 20, b"\xca\xfe\xba\xbf": 32}.get(head[:4])
+    if size is None or len(head) < 8:
+        return frozenset()
+    count = struct.unpack_from(">I", head, 4)[0]
+    if not 0 < count <= _MOST_ARCHITECTURES or len(head) < 8 + count * size:
+        return frozenset()
+    cpus = [struct.unpack_from(">I", head, 8 + index * size)[0] for index in range(count)]
+    return frozenset(_MACHO_CPUS.get(cpu, "unknown") for cpu in cpus)
 
 
 def cache_key(sources: Mapping[str, str], host: Host, environment: Mapping[str, str]) -> str:
@@ -183,10 +216,11 @@ def cache_key(sources: Mapping[str, str], host: Host, environment: Mapping[str, 
     `sources` are the native sources by path, as `source.blobs` gives them; then Python, numpy, architecture, flags,
     compiler, CMake, Xcode and the variables that these obey.
     """
-    path = environment.get("PATH")
+    # As the build sees it: the running Python's own CMake comes first.
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     tools = [_version(tool, path) for tool in (environment.get("CC", "cc"), "cmake", "xcodebuild")]
     obeyed = [environment.get(name, "") for name in _OBEYED]
-    machine = [sys.version, importlib.metadata.version("numpy"), host.system, host.machine, *_flags(host)]
+    machine = [sys.version, importlib.metadata.version("numpy"), host.system, host.machine, _ARCHFLAGS, *_flags(host)]
     return files.sha256(files.canonical_json([dict(sources), machine, tools, obeyed]))[:16]
 
 

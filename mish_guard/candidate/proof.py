@@ -113,8 +113,8 @@ def _architectures() -> str:
     import coremltools
 
     machine = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
-    found = {path.name: native.architecture(path) for path in native.libraries(Path(coremltools.__file__).parent)}
-    wrong = {name: kind for name, kind in found.items() if kind != machine}
+    found = {path.name: native.architectures(path) for path in native.libraries(Path(coremltools.__file__).parent)}
+    wrong = {name: "+".join(sorted(kinds)) for name, kinds in found.items() if machine not in kinds}
     if wrong or not found:
         msg = f"{wrong or 'no library at all'} on {machine}"
         raise RuntimeError(msg)
