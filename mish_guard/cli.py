@@ -377,14 +377,26 @@ def lowerings(names: Sequence[str], profiles: Sequence[str], form: str) -> int:
 @cli.command()
 @click.argument("cell", shell_complete=_complete("cells"))
 @click.option("--lowering", help="Lowering to convert mish through. [that of the last run in --out, else as-is]")
-@click.option("--x", type=float, help="Input to trace. [the first bad one, or the worst]")
+@click.option("--x", type=float, help="Input to trace, in half precision, or inf, -inf, nan. [where it is worst]")
+@click.option("--candidate", type=click.Path(path_type=Path), help="Python, or folder of coremltools, as for gate.")
+@_baselines
 @_matrix
 @_out
-def explain(cell: str, lowering: str | None, x: float | None, matrix: Path | None, out: Path) -> int:
+def explain(
+    cell: str,
+    lowering: str | None,
+    x: float | None,
+    candidate: Path | None,
+    baselines: Path | None,
+    matrix: Path | None,
+    out: Path,
+) -> int:
     """Measure one CELL again and show every operation at the input where it goes wrong."""
     from mish_guard.commands import explain as command
 
-    return command.show(cell, lowering=lowering, x=x, matrix_file=matrix, out=out)
+    return command.show(
+        cell, lowering=lowering, x=x, candidate=candidate, baselines=baselines, matrix_file=matrix, out=out
+    )
 
 
 @cli.command()

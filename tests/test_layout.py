@@ -19,7 +19,7 @@ LEVELS = (
     ("mish_guard",),
     ("errors",),
     ("records", "files", "processes"),
-    ("guardian",),
+    ("guardian", "commands_to_type"),
     ("numerics",),
     ("models",),
     ("convert",),

@@ -10,9 +10,9 @@ from mish_guard.convert.recipes import Recipe
 from mish_guard.convert.witnesses import Witnesses
 from mish_guard.engines.base import Engine, Execution
 from mish_guard.errors import ConversionError, GuardError, ModelError, NotComparableError, UnreadableFileError
-from mish_guard.judge import defects
 from mish_guard.matrix.plan import Cell
 from mish_guard.matrix.shape_search import Ladder
+from mish_guard.matrix.spot import spot
 from mish_guard.models import controls, lowerings, networks
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import ceiling
@@ -96,12 +96,10 @@ class Measurer:
         if key.family is not Family.SWEEP or key.role is Role.GRAFT or not isinstance(case, networks.SweepCase):
             return
         self._outputs[str(key)] = case.outputs(execution.predictions)
-        interval = defects.main_interval(measured)
-        x = _TRACED if interval is None else interval.first
-        located = case.locate(x)
-        steps = () if located is None else self._engine.trace(package, case.feeds()[located[0]], key.place, located[1])
+        here = spot(case, measured, None if measured.figures and measured.figures.bad_intervals else _TRACED)
+        steps = self._engine.trace(package, case.feeds()[here.feed], key.place, here.place)
         if steps:
-            self._traces[str(key)] = Trace(x=x, steps=tuple(steps))
+            self._traces[str(key)] = Trace(x=here.x, steps=tuple(steps))
 
     def _package(self, key: CellKey, rung: Rung | None) -> Path:
         if key.role.is_control:
@@ -137,10 +135,8 @@ class Measurer:
         figures = measured.figures
         if figures is None or ceiling.is_within(figures):
             return None
-        interval = defects.main_interval(measured)
-        located = None if interval is None else case.locate(interval.first)
-        feed, place = located if located is not None else (0, None)
-        return self._engine.first_wrong(package, case.feeds()[feed], measured.key.place, place)
+        here = spot(case, measured)
+        return self._engine.first_wrong(package, case.feeds()[here.feed], measured.key.place, here.place)
 
 
 def resting_on(case: networks.Case, execution: Execution, figures: Figures) -> tuple[str, ...]:

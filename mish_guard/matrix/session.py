@@ -19,7 +19,7 @@ from mish_guard.matrix import plan, remembered, run
 from mish_guard.matrix.measurer import Measurer
 from mish_guard.matrix.order import Order
 from mish_guard.matrix.plan import Cell, Place
-from mish_guard.models import controls, lowerings
+from mish_guard.models import controls, lowerings, networks
 from mish_guard.records import Against, Candidate, EngineName, EnginePlace, Measurement, Run
 from mish_guard.results import curves, run_file
 
@@ -43,6 +43,8 @@ class Session:
             Place(name=name, is_neural_engine=self._engine.is_neural_engine(name)) for name in self._engine.places()
         ]
         self.cells = plan.chosen(plan.load(self._matrix, self.places), order.only)
+        for name in {cell.key.case for cell in self.cells}:
+            networks.case(name)
         self._who = locate.interpreter(order.candidate)
         self.candidate = identify.identify(self._who, None, order.lowering)
         # The collector would walk everything that torch loaded, over and over.

@@ -20,7 +20,7 @@ from mish_guard.engines.emulator import EmulatorEngine, package
 from mish_guard.engines.emulator.arithmetic import Emulated
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.profiles import IEEE_FP16
-from mish_guard.judge import defects
+from mish_guard.matrix.spot import spot
 from mish_guard.models import networks
 from mish_guard.numerics import fp16, reference
 from mish_guard.records import Backend, CellKey, Culprit, Family, Frontend, Measurement
@@ -97,9 +97,7 @@ def _measure(engine: EmulatorEngine, saved: Path, case: networks.Case, where: st
 
 
 def _culprit(engine: EmulatorEngine, saved: Path, case: networks.Case, measured: Measurement) -> Culprit | None:
-    interval = defects.main_interval(measured)
-    located = None if interval is None else case.locate(interval.first)
-    if located is None:
+    if measured.figures is None or not measured.figures.bad_intervals:
         return None
-    feed, place = located
-    return engine.first_wrong(saved, case.feeds()[feed], measured.key.place, place)
+    here = spot(case, measured)
+    return engine.first_wrong(saved, case.feeds()[here.feed], measured.key.place, here.place)

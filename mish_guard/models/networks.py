@@ -236,9 +236,19 @@ class SweepCase:
         return np.concatenate([got, *self._specials(predictions[n_finite:]).values()])
 
     def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
-        position = int(np.flatnonzero(fp16.finite_values() == np.float16(x))[0])
-        feed, place = divmod(position, math.prod(self.shape))
+        feed, place = self._position(x)
         return feed, tuple(int(index) for index in np.unravel_index(place, self.shape))
+
+    def _position(self, x: float) -> tuple[int, int]:
+        """Which feed holds `x`, a half-precision number or one that is not finite, and where in it, flat."""
+        finite, _ = self._tiles()
+        if math.isfinite(x):
+            position = int(np.flatnonzero(fp16.finite_values() == np.float16(x))[0])
+            return divmod(position, math.prod(self.shape))
+        values, places = fp16.special_values(), self._special_places()
+        position = int(np.flatnonzero(np.isnan(values) if math.isnan(x) else values == x)[0])
+        feed, number = divmod(position, len(places))
+        return len(finite) + feed, int(places[number])
 
     @property
     def _activation_output(self) -> int:

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from mish_guard.records import Figures, Measurement, Role
 
-CEILING_VERSION = 1
-
 Doubles = NDArray[np.float64]
 
 # The least part of its inputs that a control must be measured at. The narrowest engine known, the emulated one that

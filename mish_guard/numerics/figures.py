@@ -19,8 +19,6 @@ from mish_guard.numerics import fp16
 from mish_guard.numerics.ceiling import CEILING, Ceiling
 from mish_guard.records import BadInterval, BinadeFigures, Figures, Worst
 
-FORMULA_VERSION = 2
-
 # An error of half precision itself: half a unit in the last place at 1 and above, and as much below.
 MATERIAL = 2.0**-11
 

@@ -19,7 +19,7 @@ def softplus(x: ArrayLike) -> Doubles:
 
 
 def mish(x: ArrayLike) -> Doubles:
-    """X * tanh(softplus(x)) for any shape, float64, relative error a few 2**-53.
+    """x * tanh(softplus(x)) for any shape, float64, relative error a few 2**-53.
 
     tanh(log(1 + e)) = e(e + 2) / (e(e + 2) + 2) with e = exp(x): no logarithm, no subtraction. For positive x the
     same fraction in t = exp(-x), (1 + 2t) / (1 + 2t + 2t*t), never overflows. The limit at -inf is 0 (signed

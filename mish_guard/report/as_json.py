@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from mish_guard import commands_to_type
 from mish_guard.judge.status import Row
 from mish_guard.judge.verdict import Finding
 from mish_guard.numerics.fp16 import hex_bits
@@ -82,7 +83,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "interval": None if finding.interval is None else _interval(finding.interval),
         "first_wrong_op": finding.first_wrong_op,
         "message": finding.message,
-        "repeat": f"mish-guard explain '{finding.cell}'",
+        "repeat": commands_to_type.explain(finding.cell),
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mish_guard import commands_to_type
 from mish_guard.errors import ExitCode
 from mish_guard.judge.compare import Moved
 from mish_guard.judge.status import Row, Status
@@ -188,21 +189,20 @@ def _figures(cell: Measurement | None) -> Figures | None:
 
 def next_step(facts: Facts) -> str:
     """One line that says what to do. No path of a run is part of a command that somebody may type."""
-    call = "mish-guard"
     if facts.verdict is Verdict.PASS:
         stale = Status.BETTER.value in facts.counts
-        return f"Next: {call} refresh --reason '…' to store the better figures." if stale else "Nothing to do."
+        return f"Next: {commands_to_type.refresh()} to store the better figures." if stale else "Nothing to do."
     if facts.verdict is Verdict.BROKEN:
         return "Next: repair the machine or the installation; the candidate was not judged."
     if facts.exit_code is ExitCode.FAIL:
         finding = min(facts.findings, key=lambda each: each.severity)
         only_worse = not any(each.status in (Status.OVER_CEILING, Status.FAILS) for each in facts.findings)
-        intended = f"; if the change is meant: {call} refresh --reason '…'" if only_worse else ""
-        return f"Next: {call} explain '{finding.cell}'{intended}"
+        intended = f"; if the change is meant: {commands_to_type.refresh()}" if only_worse else ""
+        return f"Next: {commands_to_type.explain(finding.cell)}{intended}"
     if facts.exit_code is ExitCode.LOST:
-        return f"Next: restore the cells, or store a new baseline: {call} refresh --reason '…'"
+        return f"Next: restore the cells, or store a new baseline: {commands_to_type.refresh()}"
     if facts.exit_code is ExitCode.NO_BASELINE:
-        return f"Next: {call} refresh --reason '…' to measure a baseline."
+        return f"Next: {commands_to_type.refresh()} to measure a baseline."
     return "Next: run where the negative control can be caught: a profile ane…, or a Neural Engine."
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from mish_guard import files
+from mish_guard import commands_to_type, files
 from mish_guard.judge.status import Status
 from mish_guard.numerics import fp16
 from mish_guard.records import CellKey, Step
@@ -194,7 +194,6 @@ def _provenance(facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _commands(facts: Facts) -> Iterator[str]:
-    places = " ".join(f"--profile {place}" for place in facts.evidence.places)
-    yield f"mish-guard gate {places}".rstrip()
+    yield commands_to_type.gate(facts.evidence.places)
     for each in facts.worst[:3]:
-        yield f"mish-guard explain '{each.finding.cell}'"
+        yield commands_to_type.explain(each.finding.cell)

@@ -1,0 +1,89 @@
+"""What measured a cell, as one digest: everything on the measuring side that can change a figure.
+
+The arithmetic of the emulator and the profile that it plays, the inputs and weights of the case, the reference, the
+ceiling and the formulas. Comments and docstrings do not count; any other change of these files makes figures that are
+compared with nothing measured before.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import io
+import tokenize
+from pathlib import Path
+
+from mish_guard import engines, files, numerics
+from mish_guard.engines.emulator import profiles
+from mish_guard.models import networks
+from mish_guard.models.shapes import LADDERS
+from mish_guard.numerics.ceiling import CEILING
+from mish_guard.records import CellKey
+
+# The modules of the emulator through which a figure passes, and those that turn outputs into figures.
+_EMULATOR = ("arithmetic", "evaluate", "graph", "hazards", "mlprogram", "neuralnetwork", "ops", "products")
+_NUMERICS = ("ceiling", "figures", "fp16", "reference")
+
+
+def of(key: CellKey, rung: str | None = None) -> str:
+    """The digest of what measures a cell, on a rung of its ladder; 64 hex digits."""
+    return _digest(_arithmetic(key.place), _formulas(), _case(key.case, rung))
+
+
+def text_that_counts(source: str) -> str:
+    """Python without comments, docstrings, blank lines and ends of lines."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for first, last in _docstrings(ast.parse(source)):
+        lines[first - 1 : last] = [""] * (last - first + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _docstrings(tree: ast.Module) -> list[tuple[int, int]]:
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    firsts = [node.body[0] for node in ast.walk(tree) if isinstance(node, owners) and ast.get_docstring(node)]
+    return [(each.lineno, each.end_lineno or each.lineno) for each in firsts]
+
+
+@functools.cache
+def _arithmetic(place: str) -> str:
+    """The emulator under one profile; the hardware of a compute unit is named by its device."""
+    profile = profiles.PROFILES.get(place)
+    if profile is None:
+        return place
+    played = files.canonical_json(dataclasses.asdict(profile))
+    return _digest(played, *_texts(Path(engines.__file__).parent / "emulator", _EMULATOR))
+
+
+@functools.cache
+def _formulas() -> str:
+    ceiling = files.canonical_json(dataclasses.asdict(CEILING))
+    return _digest(ceiling, *_texts(Path(numerics.__file__).parent, _NUMERICS))
+
+
+def _texts(folder: Path, names: tuple[str, ...]) -> list[str]:
+    return [text_that_counts((folder / f"{name}.py").read_text(encoding="utf-8")) for name in names]
+
+
+@functools.cache
+def _case(name: str, rung: str | None) -> str:
+    """The inputs and the weights of a case."""
+    case = networks.case(name)
+    if rung is not None and case.ladder is not None:
+        case = case.on(next(each for each in LADDERS[case.ladder] if str(each) == rung))
+    total = hashlib.sha256()
+    for feed in case.feeds():
+        for array in feed:
+            total.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+    for weight, value in sorted(case.build().state_dict().items()):
+        total.update(f"{weight}{tuple(value.shape)}".encode() + value.numpy().tobytes())
+    return total.hexdigest()
+
+
+def _digest(*parts: str) -> str:
+    return files.sha256("\0".join(parts))
