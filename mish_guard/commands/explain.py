@@ -83,7 +83,7 @@ def _check_input(x: float | None) -> None:
     """Raise UsageError, with its neighbours, for a number that half precision does not have."""
     if x is None or not math.isfinite(x):
         return
-    known = np.array([-math.inf, *np.unique(fp16.finite_values().astype(np.float64)), math.inf])
+    known = np.array([-math.inf, *np.unique(fp16.finite_values().astype(np.float64) + 0.0), math.inf])
     place = int(np.searchsorted(known, x))
     if known[place] == x:
         return

@@ -24,6 +24,7 @@ from mish_guard.records import CellKey
 
 # The modules of the emulator through which a figure passes, and those that turn outputs into figures.
 _EMULATOR = ("arithmetic", "evaluate", "graph", "hazards", "mlprogram", "neuralnetwork", "ops", "products")
+_EMULATOR_FOLDER = Path(engines.__file__).parent / "emulator"
 _NUMERICS = ("ceiling", "figures", "fp16", "reference")
 
 
@@ -56,8 +57,8 @@ def _arithmetic(place: str) -> str:
     profile = profiles.PROFILES.get(place)
     if profile is None:
         return place
-    played = files.canonical_json(dataclasses.asdict(profile))
-    return _digest(played, *_texts(Path(engines.__file__).parent / "emulator", _EMULATOR))
+    played = files.canonical_json([profile.is_neural_engine, *sorted(profile.hazards)])
+    return _digest(played, *_texts(_EMULATOR_FOLDER, _EMULATOR))
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from mish_guard.engines.emulator.evaluate import exactly
 from mish_guard.engines.emulator.graph import Array, Graph, Node, Operand, Ref
 from mish_guard.numerics import fp16
 from mish_guard.records import Culprit, Step
@@ -17,23 +18,33 @@ _WRONG_RELATIVE = 0.5
 # Relative errors this much below the smallest normal number are rounding, whatever their ratio.
 _WRONG_ABSOLUTE = fp16.MIN_NORMAL
 
+# What half precision may lose of what it adds up: four roundings of 2**-11.
+_ROUNDING = 2.0**-9
+
 Place = tuple[int, ...] | None
 
 
 def find(graph: Graph, got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> Culprit | None:
-    """The earliest operation that turned right operands into a wrong result which reached a wrong output.
+    """The earliest operation on the way to a wrong output that gave a wrong result for what it was given.
 
-    Overflows that later operations absorb (2 / inf = 0) lead to no wrong output and are not blamed. `place` is the
-    index of the bad element in tensors of its rank; elsewhere the whole tensor counts. When every operation is right
-    by itself and only their roundings add up, there is none.
+    An error is measured against what went into the operation: one that hands a wrong value on, or whose sum cancels
+    what others rounded, is not blamed. Overflows that later operations absorb (2 / inf = 0) lead to no wrong output and
+    are not blamed either. `place` is the index of the bad element in tensors of its rank; elsewhere the whole tensor
+    counts. When every operation is right by itself and only their roundings add up, there is none.
     """
     producers = {tensor.name: node for node in graph.nodes for tensor in node.outputs}
     wrong = {name for name in producers if _difference(got[name], want[name], place) is not None}
-    roots = _roots(_wrong_outputs(graph, wrong, got, place), wrong, producers)
+    behind = _behind(_wrong_outputs(graph, wrong, got, place), wrong, producers)
     for node in graph.nodes:
-        if node.name in roots:
+        if node.name in behind and _is_at_fault(node, graph, got, place):
             return _culprit(node, wrong, got, want, place)
     return None
+
+
+def _is_at_fault(node: Node, graph: Graph, got: Mapping[str, Array], place: Place) -> bool:
+    """Whether an operation gave something else than it does in float64 for the same operands."""
+    results = zip(node.outputs, exactly(node, graph, got), strict=True)
+    return any(_difference(got[tensor.name], exact, place, size) is not None for tensor, (exact, size) in results)
 
 
 def trace(graph: Graph, got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> tuple[Step, ...]:
@@ -61,9 +72,8 @@ def _wrong_outputs(graph: Graph, wrong: set[str], got: Mapping[str, Array], plac
     return [name for name in outputs if _holds(got[name], place)] or outputs
 
 
-def _roots(outputs: list[str], wrong: set[str], producers: Mapping[str, Node]) -> set[str]:
-    """The nodes behind `outputs`, walked through wrong tensors only, none of whose operands are wrong."""
-    roots: set[str] = set()
+def _behind(outputs: list[str], wrong: set[str], producers: Mapping[str, Node]) -> set[str]:
+    """The nodes behind `outputs`, walked through wrong tensors only."""
     seen: set[str] = set()
     waiting = list(outputs)
     while waiting:
@@ -71,11 +81,8 @@ def _roots(outputs: list[str], wrong: set[str], producers: Mapping[str, Node]) -
         if node.name in seen:
             continue
         seen.add(node.name)
-        before = [name for operand in node.operands.values() for name in _names(operand) if name in wrong]
-        waiting.extend(before)
-        if not before:
-            roots.add(node.name)
-    return roots
+        waiting.extend(name for operand in node.operands.values() for name in _names(operand) if name in wrong)
+    return seen
 
 
 def _names(operand: Operand) -> Iterator[str]:
@@ -100,14 +107,19 @@ def _holds(values: Array, place: Place) -> bool:
     )
 
 
-def _difference(got: Array, want: Array, place: Place) -> tuple[float, float] | None:
-    """The first wrong value and what it should be; None if all are right or there is nothing to round."""
+def _difference(got: Array, want: Array, place: Place, size: Array | None = None) -> tuple[float, float] | None:
+    """The first wrong value and what it should be; None if all are right or there is nothing to round.
+
+    `size` (the shape of `want`) is that of what was added up, whose rounding is no error of the sum.
+    """
     if got.dtype.kind != "f":
         return None
     if place is not None and _holds(got, place):
         got, want = got[place], want[place]
+        size = None if size is None else size[place]
+    allowed = 0.0 if size is None else _ROUNDING * np.nan_to_num(size, posinf=0.0)
     with np.errstate(invalid="ignore"):
-        right = np.abs(got - want) <= _WRONG_RELATIVE * np.abs(want) + _WRONG_ABSOLUTE
+        right = np.abs(got - want) <= _WRONG_RELATIVE * np.abs(want) + _WRONG_ABSOLUTE + allowed
         right |= (got == want) | (np.isnan(got) & np.isnan(want))
     if right.all():
         return None

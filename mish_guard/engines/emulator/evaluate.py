@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mish_guard.engines.emulator import ops
-from mish_guard.engines.emulator.arithmetic import Arithmetic
+from mish_guard.engines.emulator.arithmetic import Arithmetic, Exact
 from mish_guard.engines.emulator.graph import Array, Graph, Node, Operand, Ref, widen
 from mish_guard.errors import UnsupportedOpError, UsageError
 
@@ -37,12 +38,39 @@ def evaluate(graph: Graph, feeds: Mapping[str, Any], arithmetic: Arithmetic) -> 
     return values
 
 
+def exactly(node: Node, graph: Graph, values: Mapping[str, Any]) -> tuple[tuple[Array, Array], ...]:
+    """What an operation gives in float64 for the operands it was given, and the size of what it had to add up.
+
+    The size is the same operation on absolute operands where sums may cancel, elsewhere that of the result.
+    """
+    resolved = {name: _resolve(operand, graph, values) for name, operand in node.operands.items()}
+    with np.errstate(all="ignore"):
+        exact = _several(_call(node, resolved, Exact()))
+        if node.op not in ops.ACCUMULATING and node.op not in _CANCELLING:
+            return tuple((each, np.abs(each) if each.dtype.kind == "f" else each) for each in exact)
+        sizes = {name: _absolute(value) for name, value in resolved.items()}
+        op = dataclasses.replace(node, op="add") if node.op == "sub" else node
+        return tuple(zip(exact, map(np.abs, _several(_call(op, sizes, Exact()))), strict=True))
+
+
+# Operations besides products of sums whose result may be far smaller than what goes into it.
+_CANCELLING = frozenset({"add", "sub", "reduce_sum", "reduce_mean"})
+
+
+def _absolute(value: Any) -> Any:
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return np.abs(value) if is_float else value
+
+
+def _several(result: ops.Result) -> tuple[Array, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
 def _run(node: Node, graph: Graph, values: Mapping[str, Any], arithmetic: Arithmetic) -> tuple[Array, ...]:
     resolved = {name: _resolve(operand, graph, values) for name, operand in node.operands.items()}
     operands = arithmetic.enter(node, resolved)
     constants = {name for name, operand in node.operands.items() if _is_constant(operand, graph)}
-    result = _call(node, operands, arithmetic)
-    results = result if isinstance(result, tuple) else (result,)
+    results = _several(_call(node, operands, arithmetic))
     return tuple(arithmetic.leave(node, operands, constants, each) for each in results)
 
 
