@@ -50,6 +50,10 @@ class UnwritableFileError(GuardError):
     """A file or a folder that somebody asked for cannot be written."""
 
 
+class OutdatedFileError(UnreadableFileError):
+    """A file that an older mish-guard wrote: sound, but its figures mean something else now."""
+
+
 class MissingBaselineError(GuardError):
     """There is no stored baseline to compare with."""
 

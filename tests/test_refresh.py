@@ -16,6 +16,8 @@ from mish_guard.judge.status import Status
 from mish_guard.records import Measurement, Run
 from mish_guard.results import baseline, run_file
 from tests.conftest import Ended, Invoke
+from tests.test_verdict import CELL, GRAFT, NEGATIVE, POSITIVE, cell, cliff, figures
+from tests.test_verdict import run as made
 
 Command = Callable[..., Ended]
 
@@ -132,6 +134,26 @@ def test_a_run_that_proves_nothing_never_becomes_a_baseline(
     assert "Nothing was stored" in refused.err
     assert complaint in refused.err
     assert not (tmp_path / "b").exists()
+
+
+def test_the_baseline_of_an_older_mish_guard_is_replaced_and_a_part_of_the_matrix_is_none(
+    small: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    who = dataclasses.replace(made().candidate, converter_sha256="0" * 64)
+    good = [dataclasses.replace(cell(key), figures=figures(binades={})) for key in (CELL, GRAFT, POSITIVE)]
+    run = made(*good, cell(NEGATIVE, cliff()), candidate=who, matrix_sha256="0" * 64)
+    path = tmp_path / "b" / "emulator-ane.json"
+    body = {**files.read_json(baseline.SHIPPED / path.name), "schema_version": 1}
+    body.pop("sha256")
+    files.write_atomically(path, files.readable_json({**body, "sha256": files.sha256(files.canonical_json(body))}))
+    monkeypatch.setattr(command, "measure", lambda *_: run)
+    replaced = small(*REFRESH)
+    assert replaced.code == ExitCode.PASS, replaced.err
+    assert "schema version 1" in replaced.err
+    assert baseline.load(path).cells.keys() == {CELL, GRAFT}
+    monkeypatch.setattr(command, "measure", lambda *_: dataclasses.replace(run, partial="sweep/*"))
+    refused = small(*REFRESH)
+    assert (refused.code, "whole matrix" in refused.err) == (ExitCode.USAGE, True)
 
 
 def test_a_gap_that_closes_is_stored_and_its_cell_required_from_then_on(

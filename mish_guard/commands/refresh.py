@@ -9,7 +9,7 @@ import click
 
 from mish_guard import files
 from mish_guard.commands.gate import check, measure
-from mish_guard.errors import ExitCode, GuardError, UsageError
+from mish_guard.errors import ExitCode, GuardError, OutdatedFileError, UsageError
 from mish_guard.judge import baseline_diff, defects, verdict
 from mish_guard.judge.status import Status
 from mish_guard.judge.verdict import Judgement, Verdict
@@ -57,12 +57,21 @@ def refresh(
 
 
 def _stored(run: Run, folder: Path) -> dict[str, Baseline]:
-    return baseline.load_for(run, folder)
+    """What the folder holds for the places of a run; nothing where an older mish-guard wrote it: this replaces it."""
+    try:
+        return baseline.load_for(run, folder)
+    except OutdatedFileError as error:
+        click.echo(f"{error} It is replaced; nothing can be compared with it.", err=True)
+        return {}
 
 
 def _refuse_bad(judgement: Judgement) -> None:
-    if judgement.verdict is Verdict.BROKEN:
-        msg = f"Nothing was stored: {judgement.reason}."
+    if judgement.run.partial is not None:
+        msg = "Nothing was stored: a baseline is of the whole matrix. Leave --only out."
+        raise RefusedError(msg, ExitCode.USAGE)
+    broken = [f"{each.place}: {each.broken}" for each in judgement.places if each.broken is not None]
+    if broken or judgement.verdict is Verdict.BROKEN:
+        msg = f"Nothing was stored: {broken[0] if broken else judgement.reason}."
         raise RefusedError(msg, ExitCode.BROKEN)
     over = [row.cell for row in judgement.rows if row.status in (Status.OVER_CEILING, Status.FAILS)]
     if over:

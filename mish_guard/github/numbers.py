@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mish_guard.errors import ExitCode, UnreadableFileError
+from mish_guard.errors import ExitCode, UnreadableFileError, Verdict
 
-VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE", "BROKEN")
+VERDICTS = tuple(each.value for each in Verdict)
 
 # A report of the whole matrix takes well under a tenth of this; a larger file is none of ours.
 _MOST_BYTES = 8_000_000

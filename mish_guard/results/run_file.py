@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mish_guard import files
-from mish_guard.errors import UnreadableFileError
+from mish_guard.errors import OutdatedFileError, UnreadableFileError
 from mish_guard.numerics import fp16
 from mish_guard.records import (
     Against,
@@ -63,7 +63,7 @@ def check_seal(document: Any, path: Path) -> dict[str, Any]:
         raise UnreadableFileError(msg)
     if version < SCHEMA_VERSION:
         msg = f"'{path}' has schema version {version}; this mish-guard reads {SCHEMA_VERSION}. Measure again."
-        raise UnreadableFileError(msg)
+        raise OutdatedFileError(msg)
     body = {key: value for key, value in document.items() if key != "sha256"}
     if document.get("sha256") != files.sha256(files.canonical_json(body)):
         msg = f"'{path}' was changed after it was written: its sha256 does not match. Measure again or restore it."
