@@ -224,6 +224,7 @@ _measuring = _options(
         envvar="MISH_GUARD_AGAINST",
         help="Judge that the candidate is not worse than this one, which may be wrong itself.",
     ),
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing while measuring."),
     click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Conversions at a time."),
     click.option(
         "--conversion-seconds",

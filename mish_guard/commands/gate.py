@@ -82,7 +82,8 @@ def measure(order: Order, out: Path) -> Run:
     for leftover in (*out.glob("*.obtained.json"), *(out / name for name in (RESULTS, REPORT, SUMMARY, DIFF))):
         leftover.unlink(missing_ok=True)
     places = ", ".join(order.places) if order.places else "all places"
-    click.echo(f"Measuring the matrix: engine {order.engine}, {places}, lowering {order.lowering}", err=True)
+    if not order.quiet:
+        click.echo(f"Measuring the matrix: engine {order.engine}, {places}, lowering {order.lowering}", err=True)
     run_matrix(order, out / RESULTS)
     return run_file.read_run(out / RESULTS)
 

@@ -19,7 +19,8 @@ class Order:
 
     `candidate` is a Python or a folder that holds a coremltools (None: the one next to mish-guard), `against` another
     one that the candidate must not be worse than; `only` is a glob of the cells that are measured (None: all); `jobs`
-    witnesses convert, each recipe within `seconds`.
+    witnesses convert, each recipe within `seconds`. `quiet` runs tell
+    no progress.
     """
 
     engine: str = "emulator"
@@ -31,4 +32,5 @@ class Order:
     against: Path | None = None
     jobs: int = witnesses.JOBS
     only: str | None = None
+    quiet: bool = False
     seconds: float = witnesses.SECONDS

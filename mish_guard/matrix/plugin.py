@@ -8,7 +8,9 @@ for the tests of this package: `pytest --pyargs mish_guard.matrix`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from mish_guard.errors import ExitCode, GuardError
 from mish_guard.matrix.order import Order
+from mish_guard.matrix.progress import Progress
 from mish_guard.records import CellKey, Measurement, Role
 from mish_guard.results import run_file
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:  # torch and coremltools load with these, and every pytest ses
 RESULTS = "results.json"
 
 _session_key: pytest.StashKey[Session] = pytest.StashKey()
+_progress_key: pytest.StashKey[Progress] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--mish-{name}", type=kind or str, default=value, help=words)
     group.addoption("--mish-jobs", type=int, default=default.jobs, help="witnesses that convert at the same time")
     group.addoption("--mish-conversion-seconds", type=float, default=default.seconds, help="limit of one conversion")
+    group.addoption("--mish-quiet", action="store_true", help="say nothing while measuring")
     group.addoption("--mish-key", type=int, help=argparse.SUPPRESS)
     group.addoption(
         "--mish-place",
@@ -66,6 +71,7 @@ def order_of(option: Any) -> Order:
         candidate=option.mish_candidate,
         against=option.mish_against,
         only=option.mish_only or None,
+        quiet=option.mish_quiet,
         jobs=option.mish_jobs,
         seconds=option.mish_conversion_seconds,
     )
@@ -129,6 +135,37 @@ def measurement(cell: Cell, mish_session: Session, json_metadata: dict[str, Any]
     return measured
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In a run that a command ordered, our progress takes the place of pytest's reporter, a line for each cell."""
+    if _is_ordered(session.config):
+        session.config.pluginmanager.unregister(name="terminalreporter")
+
+
+def _is_ordered(config: pytest.Config) -> bool:
+    return config.option.mish_key is not None and config.stash.get(_session_key, None) is not None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start to tell how far the run is."""
+    if not _is_ordered(session.config) or session.config.option.collectonly:
+        return
+    quiet, dumb = session.config.option.mish_quiet, os.environ.get("TERM") == "dumb"
+    session.config.stash[_progress_key] = Progress(len(session.items), sys.stdout, quiet=quiet, dumb=dumb)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """One cell more."""
+    progress = item.config.stash.get(_progress_key, None)
+    if progress is None:
+        return (yield)
+    progress.measuring(item.name.partition("[")[2].removesuffix("]"))
+    ended = yield
+    progress.done()
+    return ended
+
+
 @pytest.hookimpl(trylast=True, optionalhook=True)  # pytest-json-report declares it in the sessions that it reports
 def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
     """Leave out what names the machine. Other pytest sessions keep their report as it is."""
@@ -142,6 +179,8 @@ def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the results file; a session that was interrupted, only collects or failed to start writes none."""
     state = session.config.stash.get(_session_key, None)
+    if _progress_key in session.config.stash:
+        session.config.stash[_progress_key].end()
     plugin = getattr(session.config, "_json_report", None)
     complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if not complete or state is None or plugin is None or not plugin.report or session.config.option.collectonly:
@@ -149,4 +188,4 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state.write({**plugin.report, "mish_guard": run_file.run_section(state.run())})
     complaint = state.remember()
     if complaint is not None:
-        session.config.get_terminal_writer().line(complaint)
+        sys.stdout.write(f"{complaint}\n")

@@ -35,6 +35,8 @@ def document(facts: Facts) -> dict[str, Any]:
             "attempts": [dataclasses.asdict(attempt) for attempt in facts.attempts],
         },
         "notes": list(facts.notes),
+        "partial": facts.partial,
+        "covered": [dataclasses.asdict(each) for each in facts.covered],
         "counts": dict(sorted(facts.counts.items())),
         "findings": [_finding(finding) for finding in facts.findings],
         "kinds": [_kind(kind) for kind in facts.kinds],

@@ -16,7 +16,7 @@ from mish_guard.errors import ExitCode
 from mish_guard.judge.compare import Moved
 from mish_guard.judge.status import Row, Status
 from mish_guard.judge.verdict import Finding, Judgement, Verdict, measured_neural_engines, untaken_ladders
-from mish_guard.records import Attempt, Candidate, CellKey, Family, Figures, Measurement, Role, Run
+from mish_guard.records import Attempt, Candidate, CellKey, Covered, Family, Figures, Measurement, Role, Run
 from mish_guard.report import meaning, routing
 from mish_guard.report.findings import Kind, kinds
 
@@ -117,7 +117,8 @@ class Facts:
     """Everything that a report says.
 
     `headline` is the verdict and why, `meaning` what that means, `worst` the findings a reader should see first,
-    `shapes` the rung of each ladder on which was measured, `plan` the lines of the plan where no rung was taken.
+    `shapes` the rung of each ladder on which was measured, `plan` the lines of the plan where no rung was taken,
+    `partial` the glob of a run of some cells only, `covered` the roads that were seen to be those of a measured cell.
     """
 
     verdict: Verdict
@@ -144,6 +145,8 @@ class Facts:
     attempts: tuple[Attempt, ...]
     plan: tuple[str, ...]
     notes: tuple[str, ...]
+    partial: str | None
+    covered: tuple[Covered, ...]
     created: str
     matrix_sha256: str
 
@@ -178,6 +181,8 @@ def gather(judgement: Judgement) -> Facts:
         attempts=run.attempts,
         plan=tuple(routing.lines(run)),
         notes=run.notes,
+        partial=run.partial,
+        covered=run.covered,
         created=run.created,
         matrix_sha256=run.matrix_sha256,
     )
@@ -203,6 +208,10 @@ def next_step(facts: Facts) -> str:
         return f"Next: restore the cells, or store a new baseline: {commands_to_type.refresh()}"
     if facts.exit_code is ExitCode.NO_BASELINE:
         return f"Next: {commands_to_type.refresh()} to measure a baseline."
+    if facts.partial is not None:
+        return "Next: mish-guard gate, without --only, for the whole matrix."
+    if Status.ASSUMED.value in facts.counts:
+        return "Next: run on a Neural Engine, which measures what is assumed here: --engine coreml on a Mac."
     return "Next: run where the negative control can be caught: a profile ane…, or a Neural Engine."
 
 

@@ -24,8 +24,8 @@ from mish_guard.results.curves import Curves, Trace
 
 FOLDER = files.DATA / "report"
 
-_GOOD = frozenset({Status.SAME, Status.WITHIN, Status.BETTER, Status.CONTROL_OK})
-_BAD = frozenset({Status.OVER_CEILING, Status.WORSE, Status.CONTROL_FAILED})
+_GOOD = frozenset({Status.SAME, Status.WITHIN, Status.PRECISION, Status.BETTER, Status.CONTROL_OK})
+_BAD = frozenset({Status.OVER_CEILING, Status.FAILS, Status.WORSE, Status.CONTROL_FAILED})
 
 _MOST_SHADED = 50
 

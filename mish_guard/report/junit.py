@@ -8,8 +8,18 @@ from mish_guard.judge.status import Row, Status
 from mish_guard.judge.verdict import Finding, Verdict
 from mish_guard.report.facts import Facts
 
-_FAILED = frozenset({Status.OVER_CEILING, Status.WORSE, Status.CONTROL_FAILED})
-_UNDECIDED = frozenset({Status.LOST, Status.NEW, Status.NOT_COMPARABLE, Status.NO_BASELINE, Status.NO_EVIDENCE})
+_FAILED = frozenset({Status.OVER_CEILING, Status.FAILS, Status.WORSE, Status.CONTROL_FAILED})
+_UNDECIDED = frozenset(
+    {
+        Status.LOST,
+        Status.NEW,
+        Status.NOT_COMPARABLE,
+        Status.NO_BASELINE,
+        Status.NO_EVIDENCE,
+        Status.NOT_JUDGED,
+        Status.ASSUMED,
+    }
+)
 
 
 def document(facts: Facts) -> str:

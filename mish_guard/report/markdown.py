@@ -87,6 +87,10 @@ def _rest(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "candidate", f"coremltools {candidate.coremltools}, lowering {candidate.lowering}"
     if candidate.commit is not None:
         yield "built", f"from {candidate.source}, {candidate.commit[:19]}, native libraries: {candidate.native}"
+    if facts.partial is not None:
+        yield "partial", f"only cells that match '{facts.partial}' were measured"
+    if facts.covered:
+        yield "roads", f"{words.count(len(facts.covered), 'more road')} converted to operations that were measured"
     yield "cells", f"{len(facts.rows)}: {', '.join(f'{count} {name}' for name, count in facts.counts.items())}"
     for origin in facts.origins:
         yield "baseline", f"{', '.join(origin.places)}: {origin.lowering}, measured {origin.created}: {origin.reason}"

@@ -74,18 +74,25 @@ def _worse(worst: Sequence[tuple[Finding, Change | None]], findings: Sequence[Fi
 
 
 def _passed(judgement: Judgement) -> str:
-    better = sum(row.status is Status.BETTER for row in judgement.rows)
-    more = f", more precise at {words.count(better, 'cell')}" if better else ""
-    return (
-        f"No cliff: mish is inside every ceiling and as precise as the baseline{more}; the cliff would have been seen."
-    )
+    number = {each: sum(row.status is each for row in judgement.rows) for each in Status}
+    if judgement.run.against is not None:
+        bad = words.count(number[Status.AS_BASE], "cell")
+        return f"No worse than the base tree, which is wrong itself at {bad}."
+    more = f", more precise at {words.count(number[Status.BETTER], 'cell')}" if number[Status.BETTER] else ""
+    changed = number[Status.PRECISION]
+    less = f", less precise by less than matters at {words.count(changed, 'cell')}" if changed else ""
+    same = " and as precise as the baseline" if not more + less else ""
+    return f"No cliff, where it would have been seen: mish is inside every ceiling{same}{more}{less}."
 
 
 def _inconclusive(judgement: Judgement) -> str:
+    rests = sorted({each for row in judgement.rows if row.measurement for each in row.measurement.assumptions})
+    if judgement.run.partial is not None:
+        return f"Nothing wrong among the cells that match '{judgement.run.partial}'; the rest was not looked at."
     if judgement.exit_code is ExitCode.NO_BASELINE:
         return "Inside every ceiling, but there is nothing to compare with: no figures are stored for this place."
     if judgement.exit_code is ExitCode.LOST:
         return "Nothing wrong was seen, but not everything that the baseline knows was measured the same way again."
-    return (
-        "Nothing wrong was seen, but nothing here could have shown it: this run is no evidence that the cliff is gone."
-    )
+    if rests and any(row.status is Status.ASSUMED for row in judgement.rows):
+        return f"Right only if what nobody has measured goes well: {', '.join(rests)}."
+    return "Nothing wrong was seen, but nothing here could have shown it: no evidence that the cliff is gone."

@@ -32,7 +32,7 @@ _RULES = {
     Signature.ENGINE: "the model does not run",
     Signature.CONTROL: "a control did not do what it must",
 }
-_ERRORS = frozenset({Status.OVER_CEILING, Status.WORSE, Status.CONTROL_FAILED})
+_ERRORS = frozenset({Status.OVER_CEILING, Status.FAILS, Status.WORSE, Status.CONTROL_FAILED})
 _GOOD = frozenset({Status.BETTER})
 
 

@@ -134,8 +134,12 @@ def _rest(facts: Facts, *, verbose: bool) -> Iterator[tuple[str, str]]:
         built = f"built from {candidate.source}, {candidate.commit[:19]}, native libraries: {candidate.native}"
         yield "", built
     yield "", candidate.path
+    if facts.partial is not None:
+        yield "partial", f"only cells that match '{facts.partial}' were measured"
     counts = ", ".join(f"{count} {name}" for name, count in facts.counts.items())
     yield "cells", f"{len(facts.rows)}: {counts}"
+    if facts.covered:
+        yield "roads", f"{words.count(len(facts.covered), 'more road')} converted to operations that were measured"
     for origin in facts.origins:
         yield "baseline", f"{', '.join(origin.places)}: {origin.lowering}, measured {origin.created}: {origin.reason}"
     n_gaps = sum(len(gap.cells) for gap in facts.gaps)

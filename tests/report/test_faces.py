@@ -134,6 +134,7 @@ def test_a_page_has_every_section_that_its_run_can_fill_and_needs_nothing_from_o
     drawn = ["The cliff", "Error over all inputs"] if name != "hardware" else ["The cliff"]
     worst = ["Worst cells"] if told(name).findings else []
     graph = ["The graph of the lowering"] if name != "hardware" else []
+    gaps = ["Known gaps"] if name != "broken" else []  # where a place is broken nothing of it is judged
     assert outline.headings[1:] == [
         *drawn,
         *worst,
@@ -142,7 +143,7 @@ def test_a_page_has_every_section_that_its_run_can_fill_and_needs_nothing_from_o
         *graph,
         "Placement",
         "Before and after",
-        "Known gaps",
+        *gaps,
         "Provenance",
         "How to repeat",
     ]
