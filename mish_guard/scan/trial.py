@@ -22,6 +22,9 @@ from mish_guard.records import Culprit
 MAX_INPUT = 2**31
 _RANDOM = "random:"
 
+# An output that is off by this part of its largest value is wrong, although no element of it need be off by half.
+_WRONG = 0.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
@@ -85,13 +88,21 @@ def _trial(graph: Graph, feeds: Mapping[str, Any], name: str, exact: Mapping[str
     arithmetic = Emulated(profiles.get(name))
     got = evaluate(graph, feeds, arithmetic)
     errors = [_error(got[output], exact[output]) for output in graph.outputs]
+    relative = max((each / size if size else each for each, size in errors), default=0.0)
     return Trial(
         profile=name,
         max_abs=max((each for each, _ in errors), default=0.0),
-        relative=max((each / size if size else each for each, size in errors), default=0.0),
-        culprit=culprit.find(graph, got, exact, None),
+        relative=relative,
+        culprit=culprit.find(graph, got, exact, None) or (_first(graph, got, exact) if relative > _WRONG else None),
         assumptions=tuple(sorted(arithmetic.met)),
     )
+
+
+def _first(graph: Graph, got: Mapping[str, Array], exact: Mapping[str, Array]) -> Culprit | None:
+    """The first operation that is wrong by itself, whatever later ones made of it."""
+    wrong = (step for step in culprit.trace(graph, got, exact, None) if step.wrong)
+    first = next(wrong, None)
+    return None if first is None else Culprit(op=first.op, name=first.name, got=first.got, want=first.want)
 
 
 def _error(got: Array, want: Array) -> tuple[float, float]:
