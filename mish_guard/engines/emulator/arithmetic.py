@@ -12,14 +12,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mish_guard.engines.emulator import assumptions
+from mish_guard.engines.emulator import assumptions, fast
 from mish_guard.engines.emulator.graph import Array, DType, Node, Tensor
 from mish_guard.engines.emulator.hazards import Call, Hazard
 from mish_guard.engines.emulator.profiles import Profile
-from mish_guard.numerics import fp16
 
 # Part of the instrument: changes whenever a figure of the emulator can change.
 VERSION = "2"
+
+# Operations whose results are values of their half-precision operand, or 0 or 6.
+_PASSING = frozenset(
+    {"expand_dims", "identity", "max_pool", "relu", "relu6", "reshape", "slice_by_index", "squeeze", "transpose"}
+)
 
 
 class Arithmetic(Protocol):
@@ -68,6 +72,7 @@ class Emulated:
         self.profile = profile
         self.met: set[str] = set()
         self._pessimistic = frozenset(read_pessimistically)
+        self._on_grid: Array | None = None
 
     def accumulator(self, node: Node) -> Any:
         del node
@@ -84,22 +89,30 @@ class Emulated:
         return {name: _entered(self.profile.entering(node.op), call, value) for name, value in operands.items()}
 
     def leave(self, node: Node, operands: Mapping[str, Any], constants: Collection[str], result: Array) -> Array:
+        self._on_grid = None
         if not self.on_neural_engine(node) or result.dtype.kind != "f":
+            self._on_grid = self._passed(node, result)
             return result
         call = Call(op=node.op, operands=operands, constants=constants)
         for hazard in self.profile.leaving(node.op):
             result = hazard.apply(call, result)
+        self._on_grid = self._passed(node, result)
         for assumption in assumptions.of(node.op):
             result = self._assumed(assumption, call, result)
         return result
 
     def store(self, tensor: Tensor, values: Array) -> Array:
         if tensor.dtype is DType.FP16:
-            return fp16.to_fp16(values).astype(np.float64)
+            return values if values is self._on_grid else fast.rounded(values)
         if tensor.dtype is DType.FP32:
             with np.errstate(over="ignore", invalid="ignore"):
                 return values.astype(np.float32).astype(np.float64)
         return values
+
+    def _passed(self, node: Node, result: Array) -> Array | None:
+        """A result that needs no rounding, since it holds nothing but values of its operand."""
+        is_half = all(tensor.dtype is DType.FP16 for tensor in node.outputs)
+        return result if node.op in _PASSING and is_half and result.dtype == np.float64 else None
 
     def _assumed(self, assumption: assumptions.Assumption, call: Call, result: Array) -> Array:
         if assumption.id in self.met and assumption.id not in self._pessimistic:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mish_guard.engines.emulator import products
+from mish_guard.engines.emulator import fast, products
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.numerics import fp16
 
@@ -83,8 +83,7 @@ def _hazard(*ops: str, enters: bool = False, leaves: bool = True) -> Callable[[R
 def nan_enters_as_infinity(call: Call, operand: Array) -> Array:
     """NaN counts as +inf where it enters (F47)."""
     del call
-    wrong = np.isnan(operand)
-    return np.where(wrong, np.inf, operand) if wrong.any() else operand
+    return np.where(np.isnan(operand), np.inf, operand) if fast.has_nan(operand) else operand
 
 
 @_hazard(*PRODUCTS, enters=True)
@@ -161,8 +160,7 @@ def offsets_overflow(call: Call, result: Array) -> Array:
 def invalid_forms_give_zero(call: Call, result: Array) -> Array:
     """Inf - inf, 0 * inf, inf / inf, sqrt(-1) and log(-1) give +0: no NaN leaves (F47, F48)."""
     del call
-    wrong = np.isnan(result)
-    return np.where(wrong, 0.0, result) if wrong.any() else result
+    return np.where(np.isnan(result), 0.0, result) if fast.has_nan(result) else result
 
 
 def overflow(values: Array) -> Array:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from mish_guard.engines.emulator import mlprogram, neuralnetwork, reader
 from mish_guard.engines.emulator.graph import Graph
 from mish_guard.errors import UnreadableFileError, UnsupportedOpError
@@ -26,11 +28,20 @@ def translated(model: reader.Model) -> Graph:
     """The graph of a model that was opened; raises as `load` does."""
     try:
         if model.kind == "mlProgram":
-            return mlprogram.read(model.spec, model.weights)
+            return _fixed(mlprogram.read(model.spec, model.weights))
         if model.kind == "neuralNetwork":
-            return neuralnetwork.read(model.spec)
+            return _fixed(neuralnetwork.read(model.spec))
     except _CONTRADICTIONS as error:
         msg = f"'{model.path}' contradicts itself: {type(error).__name__}: {error}."
         raise UnreadableFileError(msg) from error
     msg = f"'{model.path}' holds a model of type '{model.kind}'; the emulator runs ML programs and neural networks."
     raise UnsupportedOpError(msg)
+
+
+def _fixed(graph: Graph) -> Graph:
+    """The graph with constants that nobody can write to: what is known of them is found once (`fast`)."""
+    operands = (value for node in graph.nodes for value in node.operands.values())
+    for value in (*graph.constants.values(), *operands):
+        if isinstance(value, np.ndarray) and value.base is None:
+            value.setflags(write=False)
+    return graph

@@ -10,8 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from mish_guard.engines.emulator import fast
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.errors import UnsupportedOpError
+from mish_guard.numerics import fp16
+
+# From this many products on PyTorch does the sums.
+_LARGE = 2**20
+
+# Products that are looked into at a time.
+_AT_ONCE = 2**21
 
 
 def conv(
@@ -27,6 +35,8 @@ def conv(
     accumulator: Any,
 ) -> Array:
     """Convolution over any number of spatial dimensions, summed in `accumulator`."""
+    if x.ndim in (3, 4, 5) and x.size * taps(weight) >= _LARGE:
+        return _convolved(x, weight, strides, pad_type, pad, dilations, int(groups), bias, accumulator)
     outputs = []
     for window, kernel in _convolution_groups(x, weight, strides, pad_type, pad, dilations, int(groups)):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -34,10 +44,38 @@ def conv(
     return _with_bias(np.moveaxis(np.concatenate(outputs, axis=-1), -1, 1), bias, channel_axis=1)
 
 
+def _convolved(
+    x: Array,
+    weight: Array,
+    strides: Array | None,
+    pad_type: str,
+    pad: Array | None,
+    dilations: Array | None,
+    groups: int,
+    bias: Array | None,
+    accumulator: Any,
+) -> Array:
+    """The same by PyTorch, which is worth loading for anything large; in the type of the accumulator."""
+    from torch.nn import functional
+
+    rank = x.ndim - 2
+    steps, holes, borders = _geometry(x.shape[2:], weight.shape[2:], strides, pad_type, pad, dilations)
+    before = [first for first, _ in borders]
+    padded = fast.tensor(x, accumulator)
+    if any(first != last for first, last in borders):
+        padded = functional.pad(padded, [amount for border in reversed(borders) for amount in border])
+        before = [0] * rank
+    convolve: Any = (functional.conv1d, functional.conv2d, functional.conv3d)[rank - 1]
+    offset = None if bias is None else fast.tensor(np.reshape(bias, -1), accumulator)
+    kernel = fast.tensor(weight, accumulator)
+    summed: Array = fast.array(convolve(padded, kernel, offset, steps, before, holes, groups))
+    return summed
+
+
 def linear(*, x: Array, weight: Array, bias: Array | None = None, accumulator: Any) -> Array:
     """X @ weight.T + bias with x (…, in) and weight (out, in)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        product = x.astype(accumulator) @ weight.astype(accumulator).T
+        product = x.astype(accumulator) @ fast.kept(weight, accumulator).T
     return _with_bias(product, bias, channel_axis=-1)
 
 
@@ -56,11 +94,20 @@ def taps(weight: Array) -> int:
 def bound(op: str, operands: Mapping[str, Any]) -> float:
     """No partial sum of this operation exceeds this magnitude; cheap."""
     left, right, bias = _factors(op, operands)
+    largest = fast.largest(left)
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = np.max(np.abs(left), initial=0.0)
-        offset = 0.0 if bias is None else np.max(np.abs(bias), initial=0.0)
-        product = largest * np.max(np.abs(right).sum(axis=-1), initial=0.0) if largest else 0.0
-    return float(np.nan_to_num(product + offset, nan=np.inf))
+        product = largest * fast.remembered(right, _kernel if op == "conv" else _row) if largest else 0.0
+    return float(np.nan_to_num(product + (0.0 if bias is None else fast.largest(bias)), nan=np.inf))
+
+
+def _row(right: Array) -> float:
+    """The largest sum of magnitudes of the factors (…, out, K) that one output is made with."""
+    return float(np.max(np.abs(right).sum(axis=-1), initial=0.0))
+
+
+def _kernel(weight: Array) -> float:
+    """The same for the weights of a convolution (out, in / groups, *kernel)."""
+    return _row(weight.reshape(len(weight), -1))
 
 
 def overflow_partials(op: str, operands: Mapping[str, Any], result: Array, limit: float) -> Array:
@@ -69,43 +116,68 @@ def overflow_partials(op: str, operands: Mapping[str, Any], result: Array, limit
     The engine's own order of summation is not known (F51 speaks of tiles); a sum whose partials exceed the limit in
     one order only is a borderline case that this order decides.
     """
-    first_overflow = np.zeros(result.shape)
-    for place, left, right in _rows(op, operands):
-        with np.errstate(over="ignore", invalid="ignore"):
-            partial = np.cumsum(left * right, axis=-1)
-        over = ~(np.abs(partial).astype(np.float16) < limit)
-        first = np.argmax(over, axis=-1)
-        sign = np.take_along_axis(partial, first[..., None], axis=-1)[..., 0]
-        first_overflow[place] = np.where(over.any(axis=-1), np.copysign(np.inf, sign), 0.0)
-    with np.errstate(over="ignore"):
-        over = np.abs(result).astype(np.float16) >= limit
-    result = np.where(over, np.copysign(np.inf, result), result)
-    return np.where(first_overflow != 0, first_overflow, result)
+    result = result.astype(np.float64)
+    with np.errstate(all="ignore"):
+        places = np.argwhere(_may_overflow(op, operands, result, limit))
+        for some in np.array_split(places, max(1, -(-len(places) // _rows_at_once(op, operands)))):
+            partial = np.cumsum(_products(op, operands, some), axis=-1)
+            over = ~(np.abs(fp16.to_fp16(partial)) < limit)
+            sign = np.take_along_axis(partial, np.argmax(over, axis=-1)[:, None], axis=-1)[:, 0]
+            index = tuple(some.T)
+            result[index] = np.where(over.any(axis=-1), np.copysign(np.inf, sign), result[index])
+        over = np.abs(fp16.to_fp16(result)) >= limit
+    return np.where(over, np.copysign(np.inf, result), result)
 
 
-def _rows(op: str, operands: Mapping[str, Any]) -> Iterator[tuple[Any, Array, Array]]:
-    """For each output channel: its place in the result, the left factors (…, K) and the right factors (K)."""
+def _may_overflow(op: str, operands: Mapping[str, Any], result: Array, limit: float) -> Array:
+    """Where the positive or the negative products alone reach the limit: no partial sum is larger than they are.
+
+    They add up to the sum of magnitudes and differ by the result without its bias, give or take the rounding of all.
+    """
+    magnitudes = dict(operands)
+    for name in ("x", "weight", "y"):
+        if name in operands:
+            magnitudes[name] = np.abs(operands[name])
+    bias = magnitudes.pop("bias", None)
+    offset = 0.0 if bias is None else fast.largest(bias)
+    total = _SUMS[op](**magnitudes, accumulator=np.float32)
+    larger = (total.astype(np.float64) + np.abs(result) + offset) * (0.5 * (1 + 2.0**-10))
+    return np.asarray(~(larger < limit * (1 - 2.0**-10)))
+
+
+def _products(op: str, operands: Mapping[str, Any], places: Array) -> Array:
+    """For each place of the result, (n, axes): the products that are summed up for it, (n, K)."""
     if op == "conv":
-        channel = 0
-        for window, kernel in _convolution_groups(**_convolution_operands(operands)):
-            for row in kernel:
-                yield (slice(None), channel), window, row
-                channel += 1
-        return
+        return _convolution_products(operands, places)
     if op == "linear":
-        for channel, row in enumerate(operands["weight"]):
-            yield (..., channel), operands["x"], row
-        return
+        return np.asarray(operands["x"][tuple(places[:, :-1].T)] * operands["weight"][places[:, -1]])
     left, right = _matmul_operands(operands)
-    for channel in range(right.shape[-1]):
-        yield (..., channel), left, right[..., None, :, channel]
+    shape = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    left = np.broadcast_to(left, (*shape, *left.shape[-2:]))
+    right = np.broadcast_to(np.swapaxes(right, -1, -2), (*shape, right.shape[-1], right.shape[-2]))
+    batch = tuple(places[:, :-2].T)
+    rows, columns = (*batch, places[:, -2]), (*batch, places[:, -1])
+    return np.asarray(left[rows] * right[columns])
+
+
+def _convolution_products(operands: Mapping[str, Any], places: Array) -> Array:
+    weight, groups = operands["weight"], int(operands.get("groups", 1))
+    windows = _windows(**_convolution_operands(operands))  # (batch, channels, *spatial, *kernel)
+    rank, per_group, out_per_group = windows.ndim // 2 - 1, weight.shape[1], len(weight) // groups
+    first = places[:, 1] // out_per_group * per_group
+    channels = first[:, None] + np.arange(per_group)
+    at = (places[:, :1], channels, *(places[:, axis : axis + 1] for axis in range(2, 2 + rank)))
+    return np.asarray((windows[at] * weight[places[:, 1]]).reshape(len(places), taps(weight)))
+
+
+def _rows_at_once(op: str, operands: Mapping[str, Any]) -> int:
+    """How many outputs are looked into at a time: a few million products."""
+    length = taps(operands["weight"]) if op in ("conv", "linear") else operands["x"].shape[-1]
+    return max(1, _AT_ONCE // max(1, length))
 
 
 def _factors(op: str, operands: Mapping[str, Any]) -> tuple[Array, Array, Array | None]:
-    if op == "conv":
-        weight = operands["weight"]
-        return operands["x"], weight.reshape(len(weight), -1), operands.get("bias")
-    if op == "linear":
+    if op in ("conv", "linear"):
         return operands["x"], operands["weight"], operands.get("bias")
     left, right = _matmul_operands(operands)
     return left, np.swapaxes(right, -1, -2), None
@@ -133,6 +205,42 @@ def _convolution_operands(operands: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _geometry(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: Array | None,
+    pad_type: str,
+    pad: Array | None,
+    dilations: Array | None,
+) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """Strides, dilations and borders of each spatial dimension."""
+    steps = [1] * len(size) if strides is None else [int(each) for each in strides]
+    holes = [1] * len(size) if dilations is None else [int(each) for each in dilations]
+    extent = [hole * (length - 1) + 1 for hole, length in zip(holes, kernel, strict=True)]
+    return steps, holes, padding(size, extent, steps, pad_type, pad)
+
+
+def _windows(
+    x: Array,
+    weight: Array,
+    strides: Array | None,
+    pad_type: str,
+    pad: Array | None,
+    dilations: Array | None,
+    groups: int,
+) -> Array:
+    """What each output sees: a view (batch, channels, *spatial, *kernel)."""
+    del groups
+    rank = x.ndim - 2
+    steps, holes, borders = _geometry(x.shape[2:], weight.shape[2:], strides, pad_type, pad, dilations)
+    extent = [hole * (length - 1) + 1 for hole, length in zip(holes, weight.shape[2:], strict=True)]
+    padded = np.pad(x, [(0, 0), (0, 0), *borders])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=tuple(range(2, 2 + rank)))
+    every = (slice(None), slice(None), *(slice(None, None, step) for step in steps))
+    spread = (*every, *(slice(None, None, hole) for hole in holes))
+    return np.asarray(windows[spread])
+
+
 def _convolution_groups(
     x: Array,
     weight: Array,
@@ -144,16 +252,7 @@ def _convolution_groups(
 ) -> Iterator[tuple[Array, Array]]:
     """For each group: windows (batch, *spatial, K) and kernels (out / groups, K)."""
     rank = x.ndim - 2
-    steps = [1] * rank if strides is None else [int(each) for each in strides]
-    holes = [1] * rank if dilations is None else [int(each) for each in dilations]
-    kernel = [hole * (size - 1) + 1 for hole, size in zip(holes, weight.shape[2:], strict=True)]
-    padded = np.pad(x, [(0, 0), (0, 0), *padding(x.shape[2:], kernel, steps, pad_type, pad)])
-    axes = tuple(range(2, 2 + rank))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axes)
-    every = (slice(None), slice(None), *(slice(None, None, step) for step in steps))
-    spread = (*every, *(slice(None, None, hole) for hole in holes))
-    windows = windows[spread]
-    windows = np.moveaxis(windows, 1, 1 + rank)  # (batch, *spatial, channels, *kernel)
+    windows = np.moveaxis(_windows(x, weight, strides, pad_type, pad, dilations, groups), 1, 1 + rank)
     per_group, out_per_group = weight.shape[1], weight.shape[0] // groups
     for group in range(groups):
         members: tuple[Any, ...] = (..., slice(group * per_group, (group + 1) * per_group), *([slice(None)] * rank))
@@ -191,3 +290,6 @@ def _with_bias(values: Array, bias: Array | None, *, channel_axis: int) -> Array
     shape = [1] * values.ndim
     shape[channel_axis] = -1
     return values + bias.reshape(shape)
+
+
+_SUMS: dict[str, Any] = {"conv": conv, "linear": linear, "matmul": matmul}

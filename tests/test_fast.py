@@ -1,0 +1,132 @@
+"""What is fast gives what is slow: rounding, sums by PyTorch, and partial sums looked into only where they matter."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mish_guard.engines.emulator import fast, products
+from mish_guard.numerics import fp16
+
+LIMIT = 2.0**15
+
+
+def _numbers(seed: int) -> Any:
+    """Every exponent, every tie between two neighbours, and what lies next to a tie."""
+    random = np.random.default_rng(seed)
+    some = random.standard_normal(60_000) * np.exp2(random.integers(-30, 18, 60_000).astype(np.float64))
+    grid = fp16.finite_values().astype(np.float64)
+    ties = (grid[1:] + grid[:-1]) / 2
+    beside = np.concatenate([np.nextafter(ties, np.inf), np.nextafter(ties, -np.inf)])
+    return np.concatenate([some, grid, ties, beside, ties * (1 + 2.0**-40), [np.inf, -np.inf, np.nan, 65520, 65519.9]])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rounding_by_pytorch_is_that_of_numpy(dtype: Any) -> None:
+    assert torch.__version__  # loaded: so the fast way is taken
+    values = _numbers(1).astype(dtype)
+    got, want = fast.rounded(values), fp16.to_fp16(values).astype(np.float64)
+    assert got.dtype == np.float64
+    assert np.array_equal(got, want, equal_nan=True)
+    assert np.array_equal(np.signbit(got), np.signbit(want))
+
+
+CASES: list[dict[str, Any]] = [
+    {},
+    {"pad_type": "same"},
+    {"pad_type": "same_lower", "strides": np.array([2, 2])},
+    {"pad_type": "custom", "pad": np.array([1, 2, 0, 3])},
+    {"dilations": np.array([2, 1]), "groups": 2},
+    {"groups": 4, "strides": np.array([1, 2])},
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("accumulator", [np.float32, np.float64])
+def test_large_convolutions_give_what_small_ones_do(
+    case: dict[str, Any], accumulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(2)
+    x, bias = random.standard_normal((2, 4, 9, 8)), random.standard_normal(8)
+    weight = random.standard_normal((8, 4 // case.get("groups", 1), 3, 3))
+    slow = products.conv(x=x, weight=weight, bias=bias, accumulator=accumulator, **case)
+    monkeypatch.setattr(products, "_LARGE", 0)
+    quick = products.conv(x=x, weight=weight, bias=bias, accumulator=accumulator, **case)
+    assert quick.shape == slow.shape
+    assert np.allclose(quick, slow, rtol=1e-5 if accumulator is np.float32 else 1e-12, atol=1e-5)
+
+
+def _brute(op: str, operands: dict[str, Any], result: Any) -> Any:
+    """Every partial sum of every output."""
+    places = np.argwhere(np.ones(result.shape, dtype=bool))
+    partial = np.cumsum(products._products(op, operands, places), axis=-1)
+    over = ~(np.abs(fp16.to_fp16(partial)) < LIMIT)
+    sign = np.take_along_axis(partial, np.argmax(over, axis=-1)[:, None], axis=-1)[:, 0]
+    want = np.where(over.any(axis=-1), np.copysign(np.inf, sign), result.ravel()).reshape(result.shape)
+    return np.where(np.abs(fp16.to_fp16(want)) >= LIMIT, np.copysign(np.inf, want), want)
+
+
+def _operands(op: str, seed: int) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> Any:
+        return fp16.to_fp16(random.standard_normal(shape) * 90).astype(np.float64)
+
+    if op == "conv":
+        return {"x": draw(2, 4, 6, 5), "weight": draw(6, 2, 3, 3), "groups": 2, "pad_type": "same", "bias": draw(6)}
+    if op == "linear":
+        return {"x": draw(5, 3, 20), "weight": draw(7, 20), "bias": draw(7)}
+    return {"x": draw(2, 5, 16), "y": draw(1, 4, 16), "transpose_y": np.asarray(True)}
+
+
+@pytest.mark.parametrize("op", ["conv", "linear", "matmul"])
+@pytest.mark.parametrize("seed", range(4))
+def test_partial_sums_are_looked_into_wherever_one_can_overflow(op: str, seed: int) -> None:
+    operands = _operands(op, seed)
+    result = getattr(products, op)(**operands, accumulator=np.float32)
+    got, want = products.overflow_partials(op, operands, result, LIMIT), _brute(op, operands, result)
+    assert np.array_equal(got, want)
+    infinite, large = np.isinf(got), np.abs(result) >= LIMIT
+    assert infinite.any()
+    assert not infinite.all()
+    assert (infinite & ~large).any()
+    assert products.bound(op, operands) >= np.abs(result).max()
+
+
+def test_sums_that_are_not_finite_are_infinite() -> None:
+    operands = {"x": np.array([[np.inf, 1.0], [np.nan, 1.0], [1.0, 1.0]]), "weight": np.array([[1.0, -1.0]])}
+    result = products.linear(**operands, accumulator=np.float32)
+    got = products.overflow_partials("linear", operands, result, LIMIT)
+    assert np.isposinf(got[0, 0])
+    assert got[2, 0] == 0
+
+
+def test_what_is_known_of_a_constant_is_found_once_and_of_a_variable_anew() -> None:
+    found = []
+
+    def find(values: Any) -> int:
+        found.append(1)
+        return int(values.sum())
+
+    constant, variable = np.arange(4.0), np.arange(4.0)
+    constant.setflags(write=False)
+    for _ in range(3):
+        assert (fast.remembered(constant, find), fast.remembered(variable, find)) == (6, 6)
+    assert len(found) == 4
+    variable[0] = 10
+    assert fast.remembered(variable, find) == 16
+    before = len(fast._remembered)
+    del constant
+    gc.collect()
+    assert len(fast._remembered) == before - 1
+
+
+def test_largest_and_nan_see_what_there_is() -> None:
+    assert fast.largest(np.array([-3.0, 2.0])) == 3.0
+    assert fast.largest(np.array([])) == 0.0
+    assert np.isnan(fast.largest(np.array([1.0, np.nan])))
+    assert (fast.has_nan(np.array([1.0, np.nan])), fast.has_nan(np.array([1.0, np.inf]))) == (True, False)
