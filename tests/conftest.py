@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,49 @@ import pytest
 
 from mish_guard import cli, files
 from mish_guard.results import run_file
+
+# What needs neither a conversion nor torch: `ci/test --fast`, for who edits.
+LIGHT = frozenset(
+    {
+        "test_bounds.py",
+        "test_changes.py",
+        "test_chips.py",
+        "test_comment.py",
+        "test_device.py",
+        "test_github.py",
+        "test_hazards.py",
+        "test_hostile_packages.py",
+        "test_judgement.py",
+        "test_layout.py",
+        "test_numerics.py",
+        "test_rules.py",
+        "test_verdict.py",
+    }
+)
+
+HEAVY = frozenset({"exp_results", "as_is_results", "small_baselines"})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only the tests that need neither a conversion nor torch")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if config.getoption("--fast") and is_test and collection_path.name not in LIGHT else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --fast also without the tests that want a measured run."""
+    if config.getoption("--fast"):
+        items[:] = [item for item in items if not HEAVY & set(getattr(item, "fixturenames", ()))]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A light test that has become heavy is a mistake in the list above."""
+    if session.config.getoption("--fast") and "torch" in sys.modules:
+        pytest.exit("A test of --fast imported torch.", returncode=pytest.ExitCode.TESTS_FAILED)
+
 
 # A shell's background job ignores interrupts, and so would whatever the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -69,16 +114,29 @@ def measured(folder: Path, *arguments: object) -> Path:
     return folder / "results.json"
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder that `make` filled, made by the first of the workers that wants it and shared by all."""
+    base = factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / f"shared-{name}"
+    with files.locked(folder, name):
+        if not (folder / "made").exists():
+            make(folder)
+            (folder / "made").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def exp_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole matrix through the shipped lowering."""
-    return measured(tmp_path_factory.mktemp("exp"), "--lowering", "exp")
+    return (
+        once(tmp_path_factory, "exp", lambda out: measured(out / "out", "--lowering", "exp")) / "out" / "results.json"
+    )
 
 
 @pytest.fixture(scope="session")
 def as_is_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole matrix through the converter of the installed coremltools."""
-    return measured(tmp_path_factory.mktemp("as-is"), "--lowering", "as-is")
+    return once(tmp_path_factory, "as-is", lambda out: measured(out / "out")) / "out" / "results.json"
 
 
 @pytest.fixture(scope="session")
