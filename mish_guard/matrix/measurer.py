@@ -10,6 +10,7 @@ from mish_guard.convert.recipes import Recipe
 from mish_guard.convert.witnesses import Witnesses
 from mish_guard.engines.base import Engine, Execution
 from mish_guard.errors import ConversionError, GuardError, ModelError, NotComparableError, UnreadableFileError
+from mish_guard.matrix import instrument
 from mish_guard.matrix.plan import Cell
 from mish_guard.matrix.shape_search import Ladder
 from mish_guard.matrix.spot import spot
@@ -55,7 +56,8 @@ class Measurer:
         """The measurement of one cell; what fails on the way becomes its failure."""
         rung = self.ladder.rung(cell.key)
         shape = None if rung is None else str(rung)
-        blank = Measurement(key=cell.key, known_gap=cell.known_gap, rung=shape)
+        measured_by = instrument.of(cell.key, shape)
+        blank = Measurement(key=cell.key, known_gap=cell.known_gap, rung=shape, instrument=measured_by)
         case = self.case(cell.key)
         try:
             package = self.package(cell.key)
