@@ -27,6 +27,7 @@ from mish_guard.records import (
 from mish_guard.results import baseline
 from mish_guard.results.baseline import Baseline
 from tests.test_verdict import ARMS, BASE, CELL, GRAFT, NEGATIVE, ON_CPU, POSITIVE, cell, cliff, figures, run, stored
+from tests.test_verdict import places as engines_at
 
 README = Path(__file__).parent.parent / "README.md"
 KNOWN = defects.load_defects()
@@ -146,6 +147,33 @@ def test_a_place_that_is_broken_takes_nothing_back_that_another_showed(
     assert {each.place for each in told.places if each.armed} == {"ane"}
     if exit_code is ExitCode.BROKEN:
         assert told.reason.endswith("(at cpu-and-gpu)")
+
+
+def test_an_engine_that_would_have_shown_the_error_is_armed_whatever_another_place_does() -> None:
+    broken = tuple(cell(key, figures=None, failure=DIES) for key in GPU)
+    assert judged(cell(CELL), cell(GRAFT), *ARMS, *broken).armed
+    assert not judged(cell(CELL), cell(GRAFT), ARMS[0], cell(POSITIVE, cliff())).armed
+
+
+@pytest.mark.parametrize(
+    ("places", "changed", "alone"),
+    [
+        (("cpu-only",), {}, True),
+        (("cpu-only",), {"partial": "sweep/*"}, False),
+        (("ane",), {}, False),
+    ],
+    ids=["no engine", "partial", "blind"],
+)
+def test_only_the_lack_of_a_neural_engine_can_be_allowed(
+    places: tuple[str, ...], changed: dict[str, Any], alone: bool
+) -> None:
+    cells = [cell(key) for place in places for key in at(place, CELL, GRAFT, POSITIVE)]
+    base = {place: stored(*(cell(key) for key in at(place, CELL, GRAFT)))["ane"] for place in places}
+    engines = engines_at(*places)
+    told = judged(*cells, base=base, engines=engines, **changed)
+    assert (told.exit_code, told.lacks_only_a_neural_engine) == (ExitCode.INCONCLUSIVE, alone)
+    assumed = [dataclasses.replace(each, assumptions=("U1",)) for each in cells]
+    assert not judged(*assumed, base=base, engines=engines, **changed).lacks_only_a_neural_engine
 
 
 def test_green_needs_every_place_that_was_asked_for() -> None:

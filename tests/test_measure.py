@@ -44,6 +44,21 @@ def test_what_is_not_finite_counts_and_stays_a_number(bad: float) -> None:
     assert (figures.max_abs.value, figures.max_abs.at) == (fp16.MAX_FINITE, float(X[40000]))
 
 
+def test_a_binade_says_where_its_largest_error_is_and_what_it_is_worth() -> None:
+    """Two units at 8.5 are 1/64: 2**-6 / (2**-11 * (1 + 8.5)). As many at -0.0003 are next to nothing."""
+    at, tiny = (int(np.flatnonzero(np.float16(x) == X)[0]) for x in (8.5, -0.0003))
+    got = WANT.copy()
+    got[at] += 2 * 2.0**-7
+    got[tiny] += 16 * fp16.spacing(WANT[tiny])
+    found = sweep(got)
+    name, small = (fp16.binade_name(int(fp16.binade(X[place]))) for place in (at, tiny))
+    assert found.binades[name].at == 8.5
+    assert found.binades[name].material == pytest.approx(2.0**-6 / (2.0**-11 * (1 + WANT[at])), rel=0.3)
+    assert found.material == found.binades[name].material
+    assert found.binades[small].max_ulp > 15
+    assert found.binades[small].material < 0.01
+
+
 def test_what_is_not_covered_counts_for_nothing() -> None:
     covered = np.abs(X) < 2.0**15
     found = sweep(np.where(covered, WANT, np.nan), covered)

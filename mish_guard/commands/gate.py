@@ -41,10 +41,10 @@ def gate(
     check(order, out, *([] if report is None else [report]))
     with files.locked(out, "results"):
         measure(order, out)
-        code = compare(out / RESULTS, baselines=baselines, base=base, out=out, form=form)
+        judgement = _judged(out / RESULTS, baselines=baselines, base=base, out=out, form=form)
         if report is not None:
             judge.report_all(out / RESULTS, baselines=baselines, base=base, folder=report)
-    return ExitCode.PASS if allow_unarmed and code is ExitCode.INCONCLUSIVE else code
+    return ExitCode.PASS if allow_unarmed and judgement.lacks_only_a_neural_engine else judgement.exit_code
 
 
 def check(order: Order, *folders: Path) -> None:
@@ -69,12 +69,16 @@ def run(order: Order, *, out: Path) -> ExitCode:
 
 def compare(results: Path, *, baselines: Path, base: Path | None, out: Path | None, form: Format) -> ExitCode:
     """Judge a results file; with `out`, leave the reports there."""
+    return _judged(results, baselines=baselines, base=base, out=out, form=form).exit_code
+
+
+def _judged(results: Path, *, baselines: Path, base: Path | None, out: Path | None, form: Format) -> Judgement:
     measured = run_file.read_run(results)
     judgement = verdict.judge(measured, baseline.load_for(measured, baselines, base), defects.load_defects())
     if out is not None:
         _leave_reports(judgement, out)
     screen.show(facts.gather(judgement), form)
-    return judgement.exit_code
+    return judgement
 
 
 def measure(order: Order, out: Path) -> Run:

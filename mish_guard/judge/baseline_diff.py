@@ -63,6 +63,8 @@ def _change(cell: str, before: Measurement | None, after: Measurement | None) ->
         return Change(cell=cell, how="gone", before=before, after=None)
     if before.rung != after.rung:
         return Change(cell=cell, how=f"at {after.rung}, not {before.rung}", before=before, after=after)
+    if _digest(before) != _digest(after) and before.instrument != after.instrument:
+        return Change(cell=cell, how="other instrument", before=before, after=after)
     if _digest(before) != _digest(after):
         return Change(cell=cell, how=compare.change(after, before).value, before=before, after=after)
     if before.known_gap != after.known_gap:

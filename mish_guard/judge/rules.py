@@ -45,7 +45,7 @@ class Case:
     def armed(self) -> bool:
         """Whether every Neural Engine of the run, one at least, would have shown an error."""
         engines = [each for each in self.places if each.is_neural_engine]
-        sound = self.run.controls_error is None and self.run.broken is None and not self.broken
+        sound = self.run.controls_error is None and self.run.broken is None
         return sound and bool(engines) and all(each.armed for each in engines)
 
     @property

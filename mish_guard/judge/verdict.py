@@ -41,6 +41,13 @@ class Judgement:
     gap_defects: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def lacks_only_a_neural_engine(self) -> bool:
+        """Whether nothing speaks against the tree but that no place of the run is, or plays, a Neural Engine."""
+        assumed = any(row.status is Status.ASSUMED for row in self.rows)
+        unarmed = not self.run.neural_engines and self.run.partial is None and not assumed
+        return self.exit_code is ExitCode.INCONCLUSIVE and unarmed
+
+    @property
     def worst(self) -> Finding | None:
         """The finding that a reader should have explained first."""
         return min(self.findings, key=lambda each: each.severity, default=None)
