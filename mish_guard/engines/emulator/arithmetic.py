@@ -16,6 +16,7 @@ from mish_guard.engines.emulator import assumptions, fast
 from mish_guard.engines.emulator.graph import Array, DType, Node, Tensor
 from mish_guard.engines.emulator.hazards import Call, Hazard
 from mish_guard.engines.emulator.profiles import Profile
+from mish_guard.numerics import fp16
 
 # Part of the instrument: changes whenever a figure of the emulator can change.
 VERSION = "2"
@@ -24,6 +25,9 @@ VERSION = "2"
 _PASSING = frozenset(
     {"expand_dims", "identity", "max_pool", "relu", "relu6", "reshape", "slice_by_index", "squeeze", "transpose"}
 )
+
+# The same, if their other operands are half-precision numbers.
+_CHOOSING = frozenset({"clip", "maximum", "minimum"})
 
 
 class Arithmetic(Protocol):
@@ -91,12 +95,12 @@ class Emulated:
     def leave(self, node: Node, operands: Mapping[str, Any], constants: Collection[str], result: Array) -> Array:
         self._on_grid = None
         if not self.on_neural_engine(node) or result.dtype.kind != "f":
-            self._on_grid = self._passed(node, result)
+            self._on_grid = self._passed(node, operands, result)
             return result
         call = Call(op=node.op, operands=operands, constants=constants)
         for hazard in self.profile.leaving(node.op):
             result = hazard.apply(call, result)
-        self._on_grid = self._passed(node, result)
+        self._on_grid = self._passed(node, operands, result)
         for assumption in assumptions.of(node.op):
             result = self._assumed(assumption, call, result)
         return result
@@ -109,10 +113,11 @@ class Emulated:
                 return values.astype(np.float32).astype(np.float64)
         return values
 
-    def _passed(self, node: Node, result: Array) -> Array | None:
-        """A result that needs no rounding, since it holds nothing but values of its operand."""
-        is_half = all(tensor.dtype is DType.FP16 for tensor in node.outputs)
-        return result if node.op in _PASSING and is_half and result.dtype == np.float64 else None
+    def _passed(self, node: Node, operands: Mapping[str, Any], result: Array) -> Array | None:
+        """A result that needs no rounding, since it holds nothing but values of its operands."""
+        is_half = result.dtype == np.float64 and all(tensor.dtype is DType.FP16 for tensor in node.outputs)
+        passes = node.op in _PASSING or (node.op in _CHOOSING and _are_half(operands))
+        return result if is_half and passes else None
 
     def _assumed(self, assumption: assumptions.Assumption, call: Call, result: Array) -> Array:
         if assumption.id in self.met and assumption.id not in self._pessimistic:
@@ -132,3 +137,9 @@ def _entered(hazards: tuple[Hazard, ...], call: Call, value: Any) -> Any:
     for hazard in hazards:
         value = hazard.apply(call, value)
     return value
+
+
+def _are_half(operands: Mapping[str, Any]) -> bool:
+    """Whether every constant is a half-precision number; tensors, which come from such a graph, are."""
+    small = [np.asarray(value, dtype=np.float64) for value in operands.values() if np.size(value) == 1]
+    return all(np.array_equal(fp16.to_fp16(each), each) for each in small) and len(small) >= len(operands) - 1

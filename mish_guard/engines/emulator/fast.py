@@ -19,6 +19,10 @@ from mish_guard.numerics import fp16
 _WORTH_LOADING = 2**18
 _WORTH_CALLING = 2**12
 
+# Elements that are rounded at a time: few enough that PyTorch starts no threads, which would wait for each other for
+# many times the work on a busy machine.
+_CHUNK = 2**14
+
 _remembered: dict[tuple[int, Any], tuple[weakref.ref[Array], Any]] = {}
 
 
@@ -54,7 +58,7 @@ def array(values: Any) -> Array:
 
 def has_nan(values: Array) -> bool:
     """Whether any value is NaN."""
-    return bool(remembered(values, lambda each: np.isnan(each).any(), "nan"))
+    return bool(remembered(values, lambda each: each.size and np.isnan(each.max()), "nan"))
 
 
 def largest(values: Array) -> float:
@@ -69,11 +73,19 @@ def rounded(values: Array) -> Array:
         return fp16.to_fp16(values).astype(np.float64)
     import torch
 
-    given = torch.from_numpy(np.ascontiguousarray(values))
+    given = np.ascontiguousarray(values).reshape(-1)
+    result = np.empty(given.shape)
+    for start in range(0, given.size, _CHUNK):
+        _round(given[start : start + _CHUNK], result[start : start + _CHUNK], torch)
+    return result.reshape(values.shape)
+
+
+def _round(values: Array, result: Array, torch: Any) -> None:
+    given = torch.from_numpy(values if values.flags.writeable else values.copy())
     half = given.half()
     if values.dtype == np.float64:
         _repair(given, half, torch)
-    return np.asarray(half.double().numpy())
+    torch.from_numpy(result).copy_(half)
 
 
 def _repair(given: Any, half: Any, torch: Any) -> None:
@@ -81,6 +93,6 @@ def _repair(given: Any, half: Any, torch: Any) -> None:
     single = given.float()
     ties = (single.view(torch.int32) & 0xFFF).eq(0)
     ties &= single.double().ne(given)
-    if ties.any():
+    if ties.count_nonzero():
         index = ties.nonzero(as_tuple=True)
         half[index] = torch.from_numpy(fp16.to_fp16(given[index].numpy()))

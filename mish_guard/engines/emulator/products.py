@@ -15,8 +15,9 @@ from mish_guard.engines.emulator.graph import Array
 from mish_guard.errors import UnsupportedOpError
 from mish_guard.numerics import fp16
 
-# From this many products on PyTorch does the sums.
-_LARGE = 2**20
+# From this many products, or groups, on PyTorch does the sums.
+_LARGE = 2**19
+_MANY = 8
 
 # Products that are looked into at a time.
 _AT_ONCE = 2**21
@@ -35,7 +36,7 @@ def conv(
     accumulator: Any,
 ) -> Array:
     """Convolution over any number of spatial dimensions, summed in `accumulator`."""
-    if x.ndim in (3, 4, 5) and x.size * taps(weight) >= _LARGE:
+    if x.ndim in (3, 4, 5) and (x.size * taps(weight) >= _LARGE or int(groups) > _MANY):
         return _convolved(x, weight, strides, pad_type, pad, dilations, int(groups), bias, accumulator)
     outputs = []
     for window, kernel in _convolution_groups(x, weight, strides, pad_type, pad, dilations, int(groups)):
