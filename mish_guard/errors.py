@@ -86,6 +86,10 @@ class UnsupportedOpError(GuardError):
     exit_code = ExitCode.LOST
 
 
+class EvaluationError(GuardError):
+    """A model that contradicts itself: an operation cannot take its operands, or yields another shape than declared."""
+
+
 class ConversionError(GuardError):
     """coremltools could not convert a model; the reason is the message."""
 

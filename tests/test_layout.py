@@ -24,7 +24,7 @@ LEVELS = (
     ("models",),
     ("convert",),
     ("engines",),
-    ("scan",),
+    ("scan", "emulated_core_ml"),
     ("candidate",),
     ("results",),
     ("judge",),

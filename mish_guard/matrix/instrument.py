@@ -68,7 +68,9 @@ def _formulas() -> str:
 
 
 def _texts(folder: Path, names: tuple[str, ...]) -> list[str]:
-    return [text_that_counts((folder / f"{name}.py").read_text(encoding="utf-8")) for name in names]
+    """The text of modules; a package is all that is in it."""
+    paths = [path for name in names for path in (*folder.glob(f"{name}.py"), *sorted((folder / name).glob("*.py")))]
+    return [text_that_counts(path.read_text(encoding="utf-8")) for path in paths]
 
 
 @functools.cache

@@ -40,7 +40,7 @@ class Ceiling:
         """Which outputs are inside; NaN is not. Arrays of one shape; `size` is what errors are relative to."""
         with np.errstate(invalid="ignore"):
             close: NDArray[np.bool_] = np.abs(got - want) <= self.absolute + self.relative * size
-        return close & np.isfinite(got) & ~self.collapsed(got, want, size)
+        return np.asarray(close & np.isfinite(got) & ~self.collapsed(got, want, size))
 
     def collapsed(self, got: Doubles, want: Doubles, size: Doubles) -> NDArray[np.bool_]:
         """Which outputs lost at least half of a reference that is not small."""

@@ -48,7 +48,7 @@ def finite_values() -> NDArray[np.float16]:
     """The 63,488 finite values in ascending order, -0 before +0: float16, read-only."""
     values = all_bits().view(np.float16)
     finite = values[np.isfinite(values)]
-    ordered = finite[np.argsort(ordinal(finite), kind="stable")]
+    ordered: NDArray[np.float16] = finite[np.argsort(ordinal(finite), kind="stable")]
     ordered.setflags(write=False)
     return ordered
 
@@ -57,7 +57,7 @@ def finite_values() -> NDArray[np.float16]:
 def special_values() -> NDArray[np.float16]:
     """The 2,048 patterns that are not finite: +inf, -inf and every NaN payload; float16, read-only."""
     values = all_bits().view(np.float16)
-    special = values[~np.isfinite(values)]
+    special: NDArray[np.float16] = values[~np.isfinite(values)]
     special.setflags(write=False)
     return special
 

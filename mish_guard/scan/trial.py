@@ -136,8 +136,9 @@ def _drawn(tensor: Tensor, generator: np.random.Generator) -> Array:
     if tensor.shape is None or None in tensor.shape:
         msg = f"Input '{tensor.name}' has no fixed shape: give a file with values."
         raise UsageError(msg)
-    drawn = generator.standard_normal(tensor.shape)
-    return drawn if tensor.dtype.is_float else np.zeros(tensor.shape, dtype=np.int64)
+    shape = [size for size in tensor.shape if size is not None]
+    drawn = generator.standard_normal(shape)
+    return drawn if tensor.dtype.is_float else np.zeros(shape, dtype=np.int64)
 
 
 def _loaded(path: Path) -> Any:

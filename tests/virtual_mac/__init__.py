@@ -52,8 +52,8 @@ class Routing:
     operations: tuple[str, ...] = ("*",)
     min_channels: int = 1
 
-    def takes(self, operation: str, shape: tuple[int, ...] | None) -> bool:
-        channels = shape[1] if shape is not None and len(shape) == 4 else self.min_channels
+    def takes(self, operation: str, shape: tuple[int | None, ...] | None) -> bool:
+        channels = (shape[1] if shape is not None and len(shape) == 4 else None) or self.min_channels
         return any(fnmatch(operation, each) for each in self.operations) and channels >= self.min_channels
 
 

@@ -49,7 +49,8 @@ def _is_at_fault(node: Node, graph: Graph, got: Mapping[str, Array], place: Plac
 
 def trace(graph: Graph, got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> tuple[Step, ...]:
     """Every operation in order, at index `place` where its result has one, else where it is wrong or largest."""
-    return tuple(_step(node, got, want, place) for node in graph.nodes)
+    shown = (node for node in graph.nodes if node.outputs and isinstance(got[node.outputs[0].name], np.ndarray))
+    return tuple(_step(node, got, want, place) for node in shown)
 
 
 def _step(node: Node, got: Mapping[str, Array], want: Mapping[str, Array], place: Place) -> Step:
@@ -112,7 +113,7 @@ def _difference(got: Array, want: Array, place: Place, size: Array | None = None
 
     `size` (the shape of `want`) is that of what was added up, whose rounding is no error of the sum.
     """
-    if got.dtype.kind != "f":
+    if not isinstance(got, np.ndarray) or got.dtype.kind != "f":
         return None
     if place is not None and _holds(got, place):
         got, want = got[place], want[place]

@@ -24,6 +24,7 @@ class DType(str, enum.Enum):
     INT = "int"
     BOOL = "bool"
     STRING = "string"
+    OBJECT = "object"  # lists of tensors, dictionaries of probabilities
 
     @property
     def is_float(self) -> bool:
@@ -44,31 +45,53 @@ Operand = Ref | Array | str | tuple["Operand", ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A named tensor with the type the model declares for it; `shape` is None where the model leaves it open."""
+    """A named tensor with the type the model declares for it.
+
+    A dimension that the model leaves open is None, and so is `shape` where not even the rank is declared.
+    """
 
     name: str
     dtype: DType
-    shape: tuple[int, ...] | None
+    shape: tuple[int | None, ...] | None
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a value of this shape is what the model declares."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            declared in (None, size) for declared, size in zip(self.shape, shape, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One operation: MIL's name for it, its operands by parameter name, and what it declares to return."""
+    """One operation: MIL's name for it, its operands by parameter name, and what it declares to return.
+
+    `opset` is the iOS version whose definition of the operation holds (0: the format before ML programs); `blocks`
+    are the graphs that control flow chooses from.
+    """
 
     op: str
     name: str
     operands: Mapping[str, Operand]
     outputs: tuple[Tensor, ...]
+    opset: int = 0
+    blocks: tuple[Graph, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """A model: inputs, constants (float64, int64, bool or str), operations in execution order, output names."""
+    """A model, or a block of one.
+
+    Inputs, constants (float64, int64, bool or str), operations in execution order, output names, and the tensors
+    that keep their value from one prediction to the next.
+    """
 
     inputs: tuple[Tensor, ...]
     constants: Mapping[str, Array | str]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    states: tuple[Tensor, ...] = ()
 
 
 def widen(values: Any) -> Array:

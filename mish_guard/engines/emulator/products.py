@@ -236,7 +236,8 @@ def _windows(
     steps, holes, borders = _geometry(x.shape[2:], weight.shape[2:], strides, pad_type, pad, dilations)
     extent = [hole * (length - 1) + 1 for hole, length in zip(holes, weight.shape[2:], strict=True)]
     padded = np.pad(x, [(0, 0), (0, 0), *borders])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=tuple(range(2, 2 + rank)))
+    axes: Any = tuple(range(2, 2 + rank))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=axes)
     every = (slice(None), slice(None), *(slice(None, None, step) for step in steps))
     spread = (*every, *(slice(None, None, hole) for hole in holes))
     return np.asarray(windows[spread])

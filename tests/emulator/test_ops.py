@@ -17,6 +17,7 @@ from mish_guard.engines.emulator.arithmetic import Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Tensor
 from mish_guard.errors import UnsupportedOpError
+from tests.emulator.trials import MORE
 
 Rng = np.random.Generator
 Trial = tuple[dict[str, Any], Any]
@@ -207,13 +208,15 @@ def pool(kind: str) -> Callable[[Rng], Trial]:
         pad = [min(int(p), k // 2) for p, k in zip(rng.integers(0, 2, size=rank), kernel, strict=True)]
         operands: dict[str, Any] = {"x": x, "kernel_sizes": np.array(kernel), "strides": np.array(strides)}
         operands |= {"pad_type": "custom", "pad": np.array([side for each in pad for side in (each, each)])}
+        operands["ceil_mode"] = ceil = bool(rng.integers(2))
         t = torch.from_numpy(x)
         if kind == "max":
-            return operands, (functional.max_pool1d, functional.max_pool2d)[rank - 1](t, kernel, strides, pad)
+            function = (functional.max_pool1d, functional.max_pool2d)[rank - 1]
+            return operands, function(t, kernel, strides, pad, ceil_mode=ceil)
         exclude = bool(rng.integers(2))
         operands["exclude_padding_from_average"] = np.bool_(exclude)
         average = (functional.avg_pool1d, functional.avg_pool2d)[rank - 1]
-        return operands, average(t, kernel, strides, pad, count_include_pad=not exclude)
+        return operands, average(t, kernel, strides, pad, ceil, count_include_pad=not exclude)
 
     return trial
 
@@ -315,18 +318,26 @@ TRIALS: dict[str, Callable[[Rng], Trial]] = {
 }
 
 
+TRIALS |= MORE
+
+# Tried with whole models: lists and class labels are no arrays, and layers of the older format have tests of theirs.
+_ELSEWHERE = {"classify", "constexpr_cast", "fill_like", "non_maximum_suppression", "reshape_like", "shape"}
+
+
 def test_every_operation_has_a_trial() -> None:
-    assert TRIALS.keys() == ops.OPS.keys() | ops.ACCUMULATING.keys()
+    tried = {name.partition(" ")[0] for name in TRIALS}
+    plain = {name for name in ops.OPS if not name.startswith(("nn_", "list_", "make_list"))}
+    assert tried | _ELSEWHERE == plain | ops.ACCUMULATING.keys()
 
 
 # PyTorch says that it pads a copy; the result is the one wanted.
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("op", sorted(TRIALS))
-@settings(derandomize=True, max_examples=25, deadline=None)
+@settings(derandomize=True, max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_operation_agrees_with_pytorch(op: str, seed: int) -> None:
     operands, want = TRIALS[op](np.random.default_rng(seed))
-    got = run(op, operands)
+    got = run(op.partition(" ")[0], operands)
     wanted = want if isinstance(want, tuple) else (want,)
     assert len(got) == len(wanted)
     for mine, theirs in zip(got, wanted, strict=True):
@@ -355,11 +366,12 @@ def graph_of(op: str, operands: dict[str, Any]) -> Graph:
 @pytest.mark.parametrize(
     ("op", "operands", "named"),
     [
-        ("gru", {"x": np.zeros(2)}, "'gru'"),
+        ("fft", {"x": np.zeros(2)}, "'fft'.*never guesses"),
+        ("random_normal", {"shape": np.array([2])}, "'random_normal'.*random"),
         ("relu", {"x": np.zeros(2), "slope": np.zeros(1)}, "'relu'.*slope"),
         ("conv", {"x": np.zeros((1, 1, 3)), "weight": np.zeros((1, 1, 1)), "rounding": "up"}, "'conv'.*rounding"),
-        ("concat", {"values": (np.zeros(2),), "axis": 0, "interleave": True}, "concat"),
-        ("max_pool", {"x": np.zeros((1, 1, 4)), "kernel_sizes": np.array([2]), "ceil_mode": True}, "ceil_mode"),
+        ("gelu", {"x": np.zeros(2), "mode": "ROUGH"}, "gelu.*ROUGH"),
+        ("pad", {"x": np.zeros(2), "pad": np.array([1, 1]), "mode": "wrap"}, "pad.*wrap"),
         ("conv", {"x": np.zeros((1, 1, 3)), "weight": np.zeros((1, 1, 1)), "pad_type": "mirror"}, "mirror"),
     ],
 )

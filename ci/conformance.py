@@ -1,0 +1,239 @@
+"""Hold the emulator against coremltools' own tests, which ship in its wheel.
+
+    ci/conformance [--seed N] [--sample N | --all] [--write | --check] [--only TEXT]
+
+On Linux these tests convert and skip the prediction. Here they predict: with the stand-in for Core ML and the
+emulator, on all frontends and backends, at coremltools' tolerances and, in half precision, at 2e-2. Prints how many
+came out right, wrong, refused by name and crashed, per group of tests; exits 1 if one is wrong or crashed that is not
+explained in ci/conformance.yml. A failing test that fails without the emulator too says nothing of it and is left
+out. `--write` keeps the table in docs/conformance.md, `--check` fails if fewer are right than there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = ROOT / "docs" / "conformance.md"
+EXPLAINED = Path(__file__).with_suffix(".yml")
+SUITES = (
+    "converters/mil/frontend/torch/test/test_torch_ops.py",
+    "converters/mil/frontend/torch/test/test_torch_stateful_model.py",
+    "converters/mil/mil/ops/tests",
+)
+SAMPLE = 600
+KINDS = ("right", "wrong", "refused", "crashed")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one test came out."""
+
+    test: str
+    kind: str
+    said: str
+
+    @property
+    def group(self) -> str:
+        """The class of the test, or its function."""
+        parts = self.test.split("[")[0].split("::")
+        return parts[1].removeprefix("Test") if len(parts) > 2 else parts[-1].removeprefix("test_")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, print, and return 1 if something is wrong that is not explained."""
+    options = _options(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = _without_broken(_outcomes(options, Path(folder)), Path(folder))
+    explained = _explanations()
+    print(table(outcomes))
+    bad = [each for each in outcomes if each.kind in ("wrong", "crashed") and not _reason(each, explained)]
+    for each in bad:
+        print(f"{each.kind}: {each.test}\n    {' '.join(each.said.split())[:400]}")
+    if options.write:
+        TABLE.write_text(document(outcomes, options.seed, options.sample), encoding="utf-8")
+    if options.check and share(outcomes) < _stored_share():
+        print(f"Right: {share(outcomes):.1f} %, and docs/conformance.md says {_stored_share():.1f} %.")
+        return 1
+    return int(bool(bad))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="another sample")
+    parser.add_argument("--sample", type=int, default=SAMPLE, help=f"so many tests (default {SAMPLE})")
+    parser.add_argument("--all", dest="sample", action="store_const", const=0, help="every test there is (hours)")
+    parser.add_argument("--only", help="tests whose name holds this, as pytest -k")
+    parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 4), help="processes")
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument("--write", action="store_true", help="keep the table in docs/conformance.md")
+    kept.add_argument("--check", action="store_true", help="fail if fewer are right than docs/conformance.md says")
+    return parser.parse_args(arguments)
+
+
+def _package() -> Path:
+    spec = importlib.util.find_spec("coremltools")
+    if spec is None or spec.origin is None:
+        msg = "coremltools is not installed here; run ci/environment and use .venv/bin/python."
+        raise SystemExit(msg)
+    return Path(spec.origin).parent
+
+
+def _outcomes(options: argparse.Namespace, folder: Path) -> list[Outcome]:
+    suites = [str(_package() / each) for each in SUITES]
+    extra = ["-k", options.only] if options.only else []
+    plugins = ["-p", "mish_guard.emulated_core_ml", "-p", "conformance_plugin"]
+    running = []
+    for shard in range(options.jobs):
+        settings = {
+            "CONFORMANCE_SEED": str(options.seed),
+            "CONFORMANCE_SAMPLE": str(options.sample),
+            "CONFORMANCE_SHARD": f"{shard}/{options.jobs}",
+            "CONFORMANCE_RESULTS": str(folder / f"{shard}.jsonl"),
+        }
+        running.append(_pytest([*suites, *plugins, *extra], settings, folder))
+    for process in running:
+        process.wait()
+    return [each for shard in range(options.jobs) for each in _read(folder / f"{shard}.jsonl")]
+
+
+def _pytest(arguments: Sequence[str], settings: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
+    """Pytest with a configuration of its own: ours is too strict for the markers of these tests."""
+    (folder / "pytest.ini").touch()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "ci"), str(ROOT)]),
+        "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
+        "RUN_BACKWARD_COMPATIBILITY": "1",
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(folder),
+        **settings,
+    }
+    command = [sys.executable, "-m", "pytest", "-c", str(folder / "pytest.ini"), "-q", "-W", "ignore"]
+    quiet = [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:mish_guard",
+        "--tb=no",
+        "--no-header",
+        "-rN",
+        "--continue-on-collection-errors",
+    ]
+    log = folder / f"{settings['CONFORMANCE_SHARD'].replace('/', '-')}.log"
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            [*command, *quiet, *arguments], env=environment, cwd=folder, stdout=stream, stderr=stream
+        )
+
+
+def _read(path: Path) -> list[Outcome]:
+    if not path.exists():
+        log = path.with_name(f"{path.stem}-1.log")
+        print(f"Nothing was measured: {log.read_text()[-2000:] if log.exists() else path}", file=sys.stderr)
+        return []
+    return [Outcome(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _without_broken(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
+    """Without the tests that fail where nothing is predicted."""
+    failed = [each.test for each in outcomes if each.kind in ("wrong", "crashed")]
+    if not failed:
+        return outcomes
+    root = _package().parent
+    results = folder / "plain.jsonl"
+    settings = {"CONFORMANCE_RESULTS": str(results), "CONFORMANCE_SHARD": "0/1"}
+    tests = [str(root / "coremltools" / each) for each in failed]
+    _pytest(["-p", "conformance_plugin", *tests], settings, folder).wait()
+    broken = {each.test for each in _read(results) if each.kind in ("unconverted", "crashed", "wrong")}
+    return [each for each in outcomes if each.test not in broken]
+
+
+def _explanations() -> list[dict[str, str]]:
+    return list(yaml.safe_load(EXPLAINED.read_text(encoding="utf-8"))["explained"])
+
+
+def _reason(outcome: Outcome, explained: Iterable[dict[str, str]]) -> str:
+    for each in explained:
+        if each["kind"] == outcome.kind and fnmatch(
+            outcome.test.replace("[", "("), f"*{each['test']}*".replace("[", "(")
+        ):
+            return each["reason"]
+    return ""
+
+
+def share(outcomes: Iterable[Outcome]) -> float:
+    """Right ones in percent of those that predicted."""
+    counts = Counter(each.kind for each in outcomes)
+    measured = sum(counts[kind] for kind in KINDS)
+    return 100.0 * counts["right"] / measured if measured else 0.0
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Counts per group of tests, and in all."""
+    groups: dict[str, Counter[str]] = {}
+    for each in outcomes:
+        if each.kind in KINDS:
+            groups.setdefault(each.group, Counter())[each.kind] += 1
+    total = sum(groups.values(), Counter())
+    rows = [("all", total), *sorted(groups.items())]
+    lines = ["| tests | right | wrong | refused | crashed |", "|---|---:|---:|---:|---:|"]
+    lines += [f"| {name} | {' | '.join(str(counts[kind]) for kind in KINDS)} |" for name, counts in rows]
+    return "\n".join(lines)
+
+
+def document(outcomes: Sequence[Outcome], seed: int, sample: int) -> str:
+    """The page with the table, its reasons, and what was refused."""
+    refused = Counter(
+        match.group(1) for each in outcomes if (match := re.search(r"'([^']+)'", each.said)) and each.kind == "refused"
+    )
+    reasons = "\n".join(f"- `{each['test']}` ({each['kind']}): {each['reason']}" for each in _explanations())
+    named = ", ".join(f"`{name}` ({count})" for name, count in sorted(refused.items())) or "nothing"
+    chosen = f"a sample of {sample}, seed {seed}" if sample else "all of them"
+    return PAGE.format(share=share(outcomes), chosen=chosen, table=table(outcomes), named=named, reasons=reasons)
+
+
+PAGE = """# Conformance
+
+How the emulator does on coremltools' own tests, which ship in its wheel: the operations of the PyTorch frontend, the
+stateful models, and the operations of MIL, on every backend, opset and frontend that there is. They are run by
+`ci/conformance --write` ({chosen}). A test is right if it passes at coremltools' tolerances and, in half precision,
+also at 2e-2 + 2e-2 of the size. Tests that predict nothing, and tests that fail without a prediction too, are not
+counted.
+
+Right: **{share:.1f} %**
+
+Refused by name: {named}.
+
+Explained:
+
+{reasons}
+
+{table}
+"""
+
+
+def _stored_share() -> float:
+    found = re.search(r"Right: \*\*([\d.]+) %\*\*", TABLE.read_text(encoding="utf-8"))
+    if found is None:
+        msg = f"{TABLE} holds no share; write it with ci/conformance --write."
+        raise SystemExit(msg)
+    return float(found.group(1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

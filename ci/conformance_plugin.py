@@ -1,0 +1,136 @@
+"""A pytest plugin that samples coremltools' own tests and writes down how each prediction of the emulator did.
+
+Used by `ci/conformance`; its settings come in the environment, its results go to a file of JSON lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+SEED = os.environ.get("CONFORMANCE_SEED", "0")
+SAMPLE = int(os.environ.get("CONFORMANCE_SAMPLE", "0"))
+SHARD, SHARDS = (int(each) for each in os.environ.get("CONFORMANCE_SHARD", "0/1").split("/"))
+RESULTS = os.environ.get("CONFORMANCE_RESULTS", "conformance.jsonl")
+
+# coremltools allows half precision an error of 0.5 + 5 %; here it is also held to this.
+STRICT = 2e-2
+_LOOSE = 0.5
+
+# coremltools leaves the tests of torch.export out on other processors than a Mac's.
+platform.machine = lambda: "arm64"
+
+
+class _Case:
+    """What happened in the test that runs now."""
+
+    def __init__(self) -> None:
+        self.predicted = False
+        self.loaded = False
+        self.strict: str | None = None
+
+
+_case = _Case()
+
+
+def chosen(nodeids: list[str], seed: str, sample: int) -> set[str]:
+    """A sample of tests that depends on their names and the seed only; 0 takes all.
+
+    One of each test function before a second of any: some have thousands of parameters, most a few.
+    """
+    ranked = sorted(nodeids, key=lambda nodeid: hashlib.sha256(f"{seed}/{nodeid}".encode()).digest())
+    if not sample:
+        return set(ranked)
+    seen: Counter[str] = Counter()
+    rounds: list[int] = []
+    for nodeid in ranked:
+        function = nodeid.partition("[")[0]
+        rounds.append(seen[function])
+        seen[function] += 1
+    order = sorted(range(len(ranked)), key=lambda index: (rounds[index], index))
+    return {ranked[index] for index in order[:sample]}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the sample, and of it the share of this process."""
+    wanted = chosen([item.nodeid for item in items], SEED, SAMPLE)
+    kept = sorted((item for item in items if item.nodeid in wanted), key=lambda item: item.nodeid)[SHARD::SHARDS]
+    names = {item.nodeid for item in kept}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in names])
+    items[:] = [item for item in items if item.nodeid in names]
+
+
+def pytest_sessionstart() -> None:
+    """Watch predictions and comparisons."""
+    _watch_predictions()
+    _watch_comparisons()
+
+
+def _watch_predictions() -> None:
+    from coremltools.models import model
+
+    proxy = model._MLModelProxy  # noqa: SLF001
+    if proxy is None:
+        return
+    load, predict = proxy.__init__, proxy.predict
+
+    def loading(self: Any, *arguments: Any, **named: Any) -> None:
+        _case.loaded = True
+        load(self, *arguments, **named)
+
+    def predicting(self: Any, *arguments: Any, **named: Any) -> Any:
+        _case.predicted = True
+        return predict(self, *arguments, **named)
+
+    proxy.__init__, proxy.predict = loading, predicting
+
+
+def _watch_comparisons() -> None:
+    compare = np.testing.assert_allclose
+
+    def comparing(actual: Any, desired: Any, rtol: float = 1e-7, atol: float = 0, **named: Any) -> None:
+        compare(actual, desired, rtol=rtol, atol=atol, **named)
+        if atol >= _LOOSE:
+            try:
+                compare(actual, desired, rtol=STRICT, atol=STRICT)
+            except AssertionError as error:
+                _case.strict = str(error)
+
+    vars(np.testing)["assert_allclose"] = comparing
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """One line per test that predicted."""
+    report = yield
+    if call.when == "call":
+        kind, said = _judged(report, call)
+        line = {"test": item.nodeid.partition("coremltools/")[2] or item.nodeid, "kind": kind, "said": said[:600]}
+        with open(RESULTS, "a", encoding="utf-8") as stream:  # noqa: PTH123
+            stream.write(json.dumps(line) + "\n")
+        _case.__init__()  # type: ignore[misc]
+    return report
+
+
+def _judged(report: Any, call: pytest.CallInfo[None]) -> tuple[str, str]:
+    if report.skipped or hasattr(report, "wasxfail"):
+        return "skipped", ""
+    if report.passed:
+        if not _case.predicted:
+            return "no prediction", ""
+        return ("wrong", f"at {STRICT}: {_case.strict}") if _case.strict else ("right", "")
+    error = call.excinfo.value if call.excinfo is not None else None
+    said = f"{type(error).__name__}: {error}"
+    if "UnsupportedOpError" in said:
+        return "refused", said
+    if isinstance(error, AssertionError) and _case.predicted:
+        return "wrong", said
+    return ("crashed" if _case.predicted or _case.loaded else "unconverted"), said

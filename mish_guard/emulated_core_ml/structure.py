@@ -1,0 +1,64 @@
+"""The structure of a model as coremltools' compute plans report it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_OPSETS = {"CoreML5": "ios15", "CoreML6": "ios16", "CoreML7": "ios17", "CoreML8": "ios18", "CoreML9": "ios26"}
+
+
+def of(spec: Any) -> Any:
+    """An MLModelStructure of the spec of an ML program or a neural network."""
+    from coremltools.models import compute_plan as cp
+
+    if spec.WhichOneof("Type") != "mlProgram":
+        network = getattr(spec, spec.WhichOneof("Type"))
+        layers = [_layer(each) for each in getattr(network, "layers", ())]
+        return cp.MLModelStructure(cp.MLModelStructureNeuralNetwork(layers), None, None)
+    functions = {name: _function(each) for name, each in spec.mlProgram.functions.items()}
+    return cp.MLModelStructure(None, cp.MLModelStructureProgram(functions), None)
+
+
+def _layer(layer: Any) -> Any:
+    from coremltools.models import compute_plan as cp
+
+    return cp.MLModelStructureNeuralNetworkLayer(
+        name=layer.name,
+        type=layer.WhichOneof("layer"),
+        input_names=list(layer.input),
+        output_names=list(layer.output),
+        __proxy__=None,
+    )
+
+
+def _function(function: Any) -> Any:
+    from coremltools.models import compute_plan as cp
+
+    prefix = _OPSETS.get(function.opset, function.opset.lower())
+    block = _block(function.block_specializations[function.opset], prefix)
+    return cp.MLModelStructureProgramFunction([_named(each) for each in function.inputs], block)
+
+
+def _block(block: Any, prefix: str) -> Any:
+    from coremltools.models import compute_plan as cp
+
+    operations = [_operation(each, prefix) for each in block.operations]
+    return cp.MLModelStructureProgramBlock([_named(each) for each in block.inputs], operations, list(block.outputs))
+
+
+def _operation(operation: Any, prefix: str) -> Any:
+    from coremltools.models import compute_plan as cp
+
+    return cp.MLModelStructureProgramOperation(
+        inputs={},
+        operator_name="const" if operation.type == "const" else f"{prefix}.{operation.type}",
+        outputs=[_named(each) for each in operation.outputs],
+        blocks=[_block(each, prefix) for each in operation.blocks],
+        __proxy__=None,
+    )
+
+
+def _named(named: Any) -> Any:
+    from coremltools.models import compute_plan as cp
+
+    return cp.MLModelStructureProgramNamedValueType(named.name, cp.MLModelStructureProgramValueType())
