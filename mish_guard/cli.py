@@ -367,7 +367,7 @@ def cells(pattern: str | None, profiles: Sequence[str], matrix: Path | None) -> 
 @cli.command()
 @click.argument("names", nargs=-1, shell_complete=_complete("lowerings"))
 @_profile
-@_format
+@click.option("--format", "form", type=_forms("text", "json", "html"), default="text", show_default=True)
 def lowerings(names: Sequence[str], profiles: Sequence[str], form: str) -> int:
     """Measure every lowering (or NAMES) under every profile, all 65,536 inputs."""
     from mish_guard.commands import lowerings as command

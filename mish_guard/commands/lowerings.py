@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -17,61 +17,86 @@ from mish_guard.judge import defects
 from mish_guard.models import lowerings
 from mish_guard.numerics import ceiling
 from mish_guard.records import Figures
-from mish_guard.report import table, words
+from mish_guard.report import html, pictures, table, words
 from mish_guard.report.formats import Format
 from mish_guard.results import run_file
+
+_HEADINGS = (
+    "lowering",
+    "profile",
+    "ops",
+    "over the ceiling",
+    "first wrong op",
+    "max_abs",
+    "max_ulp",
+    "mean_abs",
+    "fp32 relative",
+    "within",
+    "robust",
+)
+
+_NOTES = (
+    "All 63,488 finite half-precision inputs, emulated: no hardware was measured.",
+    "robust: the part of the ceiling that accuracies measured on silicon (F78) may use up.",
+)
 
 
 def show(names: Sequence[str], profiles: Sequence[str], *, form: Format) -> ExitCode:
     """Measure and print every lowering (all by default) under every profile."""
-    from mish_guard.matrix.survey import Surveyed, survey
+    from mish_guard.matrix.survey import survey
 
     chosen = [lowerings.get(name).name for name in names] or list(lowerings.TABLE)
-
-    def row(each: Surveyed) -> tuple[str, ...]:
-        figures, culprit = _figures(each), each.measurement.culprit
-        return (
-            each.lowering,
-            each.measurement.key.place,
-            str(each.n_ops),
-            words.interval(defects.main_interval(each.measurement)) or "none",
-            "" if culprit is None else culprit.op,
-            f"{figures.max_abs.value:.4g} at {figures.max_abs.at:.6g}",
-            f"{figures.max_ulp.value:.4g} at {figures.max_ulp.at:.6g}",
-            f"{figures.mean_abs:.3g}",
-            f"{each.single_relative:.2g}",
-            "yes" if ceiling.is_within(figures) else "NO",
-            _allowed_text(_allowed(each)),
-        )
-
     measured = list(_progress(survey(chosen, profiles)))
     if form is Format.JSON:
         click.echo(json.dumps([_document(each) for each in measured], indent=1, allow_nan=False))
-        return ExitCode.PASS
-    headings = (
-        "lowering",
-        "profile",
-        "ops",
-        "over the ceiling",
-        "first wrong op",
-        "max_abs",
-        "max_ulp",
-        "mean_abs",
-        "fp32 relative",
-        "within",
-        "robust",
+    elif form is Format.HTML:
+        click.echo(_page(chosen, measured))
+    else:
+        click.echo("\n".join([table.render(_HEADINGS, map(_row, measured)), "", *_told(chosen), "", *_NOTES]))
+    return ExitCode.PASS
+
+
+def _row(each: Any) -> tuple[str, ...]:
+    figures, culprit = _figures(each), each.measurement.culprit
+    return (
+        each.lowering,
+        each.measurement.key.place,
+        str(each.n_ops),
+        words.interval(defects.main_interval(each.measurement)) or "none",
+        "" if culprit is None else culprit.op,
+        f"{figures.max_abs.value:.4g} at {figures.max_abs.at:.6g}",
+        f"{figures.max_ulp.value:.4g} at {figures.max_ulp.at:.6g}",
+        f"{figures.mean_abs:.3g}",
+        f"{each.single_relative:.2g}",
+        "yes" if ceiling.is_within(figures) else "NO",
+        _allowed_text(_allowed(each)),
     )
-    click.echo(table.render(headings, map(row, measured)))
-    click.echo("")
+
+
+def _told(chosen: Sequence[str]) -> Iterator[str]:
+    """What each form is, where it comes from and what is known of it."""
     for name in chosen:
         lowering = lowerings.get(name)
         mark = " (recommended)" if lowering.recommended else ""
-        click.echo(f"{name}{mark}: {lowering.formula}")
-        click.echo(f"    from {lowering.source}; {lowering.known}")
-    click.echo("")
-    click.echo("All 63,488 finite half-precision inputs, emulated: no hardware was measured.")
-    click.echo("robust: the part of the ceiling that accuracies measured on silicon (F78) may use up.")
-    return ExitCode.PASS
+        yield f"{name}{mark}: {lowering.formula}"
+        yield f"    from {lowering.source}; {lowering.known}"
+
+
+def _page(chosen: Sequence[str], measured: Sequence[Any]) -> str:
+    """One page that shows side by side what each form costs in operations and in precision, and where it breaks."""
+    place = measured[-1].measurement.key.place
+    place = "ane" if any(each.measurement.key.place == "ane" for each in measured) else place
+    drawn = {each.lowering: _figures(each) for each in measured if each.measurement.key.place == place}
+    return html.render(
+        "table.html.j2",
+        title="mish-guard: lowerings of mish",
+        summary="What each form costs in operations and in units in the last place, and where it breaks.",
+        picture=html.safe_picture(pictures.by_binade(drawn), "p1", f"largest error of every binade under {place}"),
+        caption=f"Largest error of every binade, emulated under {place}.",
+        columns=_HEADINGS,
+        rows=[_row(each) for each in measured],
+        notes=[*_told(chosen), *_NOTES],
+    )
 
 
 def _progress(measured: Iterable[Any]) -> Iterable[Any]:

@@ -126,15 +126,17 @@ def before_after(facts: Facts) -> str:
 
 
 def by_binade(named: Mapping[str, Figures]) -> str:
-    """The largest error of every binade of several cells; roles without a colour of their own share those there are."""
+    """The largest error of every binade of several cells; names without a colour of their own share those there are."""
     figure, (axes,) = _figure(1)
-    spare = [role for role in ("candidate", "baseline", "negative", "positive", "faint", "ink") if role not in named]
+    spare = [role for role in ("candidate", "baseline", "negative", "positive", "ink", "faint") if role not in named]
+    dashes = ("-", "--", ":", "-.")
     for number, (name, figures) in enumerate(named.items()):
-        role = name if name in COLOURS else spare[number % len(spare)]
         points = series.ordered(figures.binades)
-        # As wide as it reaches: from its lower to its upper edge.
         xs = [_middle(edge, label) for edge, label, _ in points]
-        axes.plot(xs, [ulp for _, _, ulp in points], label=name, drawstyle="steps-mid", **_style(role))
+        style = _style(name)
+        if name not in COLOURS:
+            style |= {"color": COLOURS[spare[number % len(spare)]], "ls": dashes[number // len(spare) % len(dashes)]}
+        axes.plot(xs, [ulp for _, _, ulp in points], label=name, drawstyle="steps-mid", **style)
     _error_axes(axes)
     return _svg(figure)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement
-from mish_guard.report import facts
+from mish_guard.report import facts, html
 from mish_guard.report.facts import Facts
 from mish_guard.results import baseline, curves, run_file
 from mish_guard.results.curves import Curves
@@ -42,6 +42,11 @@ def told(name: str) -> Facts:
 @functools.cache
 def kept(name: str) -> Curves:
     return curves.read(RUNS / name / curves.NAME, judgement(name).run)
+
+
+@functools.cache
+def page(name: str) -> str:
+    return html.page(told(name), kept(name))
 
 
 def judge_arguments(name: str, *more: Any) -> list[str]:

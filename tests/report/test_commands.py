@@ -170,3 +170,11 @@ def test_progress_is_a_line_now_and_then_elsewhere() -> None:
 def test_quiet_progress_is_silent() -> None:
     assert _progress(io.StringIO(), quiet=True) == ""
     assert _progress(Screen(), quiet=True) == ""
+
+
+def test_lowerings_are_a_page_that_shows_them_side_by_side(invoke: Invoke) -> None:
+    page = invoke("lowerings", "exp", "softplus", "--profile", "ane", "--format", "html").out
+    assert page.count("<svg") == 1
+    assert page.count('<th scope="row">') == 2
+    assert "[10.3984375, 65504.0]" in page
+    assert "no hardware was measured" in page

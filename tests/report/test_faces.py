@@ -22,7 +22,7 @@ from mish_guard.report.facts import Facts
 from mish_guard.report.formats import Format
 from mish_guard.results import curves
 from mish_guard.results.curves import Curves
-from tests.report.conftest import NAMES, RUNS, SPELL, judgement, kept, told
+from tests.report.conftest import NAMES, RUNS, SPELL, judgement, kept, page, told
 
 MEANINGS = {
     "fail": "The cliff is back: from x = 10.3984375 on mish gives 0 where it should give x",
@@ -36,7 +36,7 @@ MEANINGS = {
 class Outline(HTMLParser):
     """What a page is made of: headings, sections, tables, pictures; and whatever could load or run something."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
         self.headings: list[str] = []
         self.ids: list[str] = []
@@ -46,7 +46,7 @@ class Outline(HTMLParser):
         self.handlers: list[str] = []
         self.said = ""
         self._open = ""
-        self.feed(page)
+        self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
@@ -128,8 +128,7 @@ def test_one_is_not_many(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_has_every_section_that_its_run_can_fill_and_needs_nothing_from_outside(name: str) -> None:
-    page = html.page(told(name), kept(name))
-    outline = Outline(page)
+    outline = Outline(page(name))
     assert outline.headings[0] == f"{told(name).verdict.value} ({'armed' if told(name).armed else 'not armed'})"
     drawn = ["The cliff", "Error over all inputs"] if name != "hardware" else ["The cliff"]
     worst = ["Worst cells"] if told(name).findings else []
@@ -148,20 +147,20 @@ def test_a_page_has_every_section_that_its_run_can_fill_and_needs_nothing_from_o
         "How to repeat",
     ]
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in outline.links)
-    assert len(page.encode()) <= 1_500_000
+    assert len(page(name).encode()) <= 1_500_000
     assert len(outline.ids) == len(set(outline.ids))
 
 
 def test_a_page_marks_the_first_wrong_operation() -> None:
-    page = html.page(told("fail"), kept("fail"))
-    culprit = page.partition('<li class="culprit">')[2].partition("</li>")[0]
+    made = page("fail")
+    culprit = made.partition('<li class="culprit">')[2].partition("</li>")[0]
     assert culprit.startswith("<strong>softplus</strong>")
-    assert page.count("the first wrong operation") == 1
-    assert 'class="culprit"' not in html.page(told("pass"), kept("pass"))
+    assert made.count("the first wrong operation") == 1
+    assert 'class="culprit"' not in page("pass")
 
 
 def test_a_page_holds_the_outputs_as_they_were_judged() -> None:
-    outline = Outline(html.page(told("fail"), kept("fail")))
+    outline = Outline(page("fail"))
     data = json.loads(outline.scripts[0])
     got = curves.unpack(data["outputs"]["candidate"])
     subject = told("fail").subject
@@ -175,8 +174,7 @@ def test_a_page_holds_the_outputs_as_they_were_judged() -> None:
 
 @pytest.mark.parametrize("name", ["fail", "broken"])
 def test_nobody_speaks_through_a_page(name: str) -> None:
-    clean, page = Outline(html.page(told(name), kept(name))), html.page(bewitched(name), kept(name))
-    outline = Outline(page)
+    clean, outline = Outline(page(name)), Outline(html.page(bewitched(name), kept(name)))
     assert outline.scripts == clean.scripts
     assert outline.handlers == []
     assert "alert(1)" in outline.said
