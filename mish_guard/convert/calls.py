@@ -1,0 +1,278 @@
+"""The calls of coremltools that users make: how a torch module is captured, and the options of `ct.convert`.
+
+Every entry of `CALLS` is one road. It runs in the witness, under the coremltools of the tree; it gets that module as
+`ct`, so that nothing here decides which coremltools it is. `target-NAME` stands for a deployment target by its name in
+`ct.target`, whichever there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mish_guard.errors import UsageError
+from mish_guard.records import Backend, Frontend
+
+TARGET = "target-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is converted: module, input shapes, frontend, backend, and a folder for what a call leaves behind."""
+
+    module: nn.Module
+    shapes: tuple[tuple[int, ...], ...]
+    frontend: Frontend
+    backend: Backend
+    folder: Path
+
+    def zeros(self, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
+        """An example of the inputs."""
+        return tuple(torch.zeros(shape, dtype=dtype) for shape in self.shapes)
+
+
+Call = Callable[[Any, Request], Any]
+
+
+def convert(ct: Any, call: str, request: Request) -> Any:
+    """The converted model of a call; raises whatever coremltools raises, UsageError for a call that there is not."""
+    if call.startswith(TARGET):
+        return _target(ct, request, call.removeprefix(TARGET))
+    if call not in CALLS:
+        msg = f"No call is called '{call}'. Choose from: {', '.join(CALLS)}, {TARGET}NAME."
+        raise UsageError(msg)
+    return CALLS[call](ct, request)
+
+
+def _captured(request: Request, module: nn.Module | None = None, example: Sequence[torch.Tensor] | None = None) -> Any:
+    """The module as its frontend captures it."""
+    module = request.module if module is None else module
+    tensors = request.zeros() if example is None else tuple(example)
+    if request.frontend is Frontend.TORCHSCRIPT:
+        return torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
+    exported = torch.export.export(module, tensors)
+    decomposed = request.frontend is Frontend.EXPORT_DECOMPOSED
+    return exported.run_decompositions() if decomposed else exported.run_decompositions({})
+
+
+def _described(ct: Any, request: Request, **options: Any) -> dict[str, Any]:
+    """The inputs as `ct.convert` wants them: an exported program brings its own."""
+    if request.frontend is not Frontend.TORCHSCRIPT:
+        return {}
+    return {"inputs": [ct.TensorType(shape=shape, **options) for shape in request.shapes]}
+
+
+def _precision(ct: Any, backend: Backend) -> dict[str, Any]:
+    """What names the backend, and nothing where it is the default."""
+    if backend is Backend.NEURALNETWORK:
+        return {"convert_to": "neuralnetwork"}
+    return {"compute_precision": ct.precision.FLOAT32} if backend is Backend.MLPROGRAM_FP32 else {}
+
+
+def _plain(ct: Any, request: Request, program: Any = None, **options: Any) -> Any:
+    """A conversion that loads nothing, with `options` beside what the backend needs."""
+    given = {**_described(ct, request), **_precision(ct, request.backend), "skip_model_load": True, **options}
+    return ct.convert(_captured(request) if program is None else program, **given)
+
+
+def _default(ct: Any, request: Request) -> Any:
+    """The call of the user guide: the program and its inputs. The model is loaded, or a warning says why not."""
+    return ct.convert(_captured(request), **_described(ct, request), **_precision(ct, request.backend))
+
+
+def _target(ct: Any, request: Request, name: str) -> Any:
+    """A deployment target that the tree has; raises AttributeError for one that it has not."""
+    return _plain(ct, request, minimum_deployment_target=getattr(ct.target, name))
+
+
+def _selector(ct: Any, request: Request) -> Any:
+    return _plain(ct, request, compute_precision=ct.transform.FP16ComputePrecision(op_selector=lambda _: True))
+
+
+def _outputs(ct: Any, request: Request) -> Any:
+    return _plain(ct, request, outputs=[ct.TensorType(name="result")])
+
+
+def _half_io(ct: Any, request: Request) -> Any:
+    return _plain(
+        ct,
+        request,
+        inputs=[ct.TensorType(shape=shape, dtype=_HALF) for shape in request.shapes],
+        outputs=[ct.TensorType(dtype=_HALF)],
+        minimum_deployment_target=ct.target.iOS16,
+    )
+
+
+def _single_io(ct: Any, request: Request) -> Any:
+    return _plain(
+        ct,
+        request,
+        inputs=[ct.TensorType(shape=shape, dtype=_SINGLE) for shape in request.shapes],
+        outputs=[ct.TensorType(dtype=_SINGLE)],
+    )
+
+
+def _pipeline(name: str) -> Call:
+    def call(ct: Any, request: Request) -> Any:
+        pipeline = ct.PassPipeline.EMPTY if name == "empty" else ct.PassPipeline(pipeline_name=name)
+        return _plain(ct, request, pass_pipeline=pipeline)
+
+    return call
+
+
+def _units(name: str) -> Call:
+    return lambda ct, request: _plain(ct, request, compute_units=getattr(ct.ComputeUnit, name))
+
+
+def _package_dir(ct: Any, request: Request) -> Any:
+    return _plain(ct, request, package_dir=str(request.folder / "given.mlpackage"))
+
+
+def _image(ct: Any, request: Request) -> Any:
+    (shape,) = request.shapes
+    return _plain(ct, request, inputs=[ct.ImageType(shape=shape)])
+
+
+class Accumulating(nn.Module):
+    """A state to which the input is added; the module is applied to it."""
+
+    def __init__(self, inner: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("total", torch.zeros(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The shape of the state to what the module makes of it."""
+        self.total.add_(x)  # type: ignore[operator]
+        return self.inner(self.total)  # type: ignore[no-any-return]
+
+
+def _states(ct: Any, request: Request) -> Any:
+    (shape,) = request.shapes
+    program = _captured(request, Accumulating(request.module, shape).eval())
+    state = ct.StateType(wrapped_type=ct.TensorType(shape=shape), name="total")
+    described = {} if request.frontend is not Frontend.TORCHSCRIPT else {"states": [state]}
+    return _plain(ct, request, program, minimum_deployment_target=ct.target.iOS18, **described)
+
+
+def _flexible(make: Callable[[Any, tuple[int, ...]], Any]) -> Call:
+    """A call whose input leaves a size open."""
+
+    def call(ct: Any, request: Request) -> Any:
+        return _plain(ct, request, inputs=[ct.TensorType(shape=make(ct, shape)) for shape in request.shapes])
+
+    return call
+
+
+def _ranged(ct: Any, shape: tuple[int, ...]) -> Any:
+    last = ct.RangeDim(lower_bound=shape[-1] // 2, upper_bound=2 * shape[-1], default=shape[-1])
+    return (*shape[:-1], last)
+
+
+def _ranged_batch(ct: Any, shape: tuple[int, ...]) -> Any:
+    return (ct.RangeDim(lower_bound=1, upper_bound=8, default=shape[0]), *shape[1:])
+
+
+def _enumerated(ct: Any, shape: tuple[int, ...]) -> Any:
+    return ct.EnumeratedShapes(shapes=[shape, (*shape[:-1], 2 * shape[-1])], default=shape)
+
+
+def _symbolic(ct: Any, shape: tuple[int, ...]) -> Any:
+    return ct.Shape(shape=(*shape[:-1], ct.RangeDim(lower_bound=1, upper_bound=64, symbol="width")))
+
+
+def _default_shape(ct: Any, shape: tuple[int, ...]) -> Any:
+    return ct.Shape(shape=_ranged(ct, shape), default=shape)
+
+
+def _script(ct: Any, request: Request) -> Any:
+    return _plain(ct, request, torch.jit.script(request.module))  # type: ignore[no-untyped-call]
+
+
+def _dynamic_export(ct: Any, request: Request) -> Any:
+    # An example of 1 would be taken for a constant.
+    dims = {0: torch.export.Dim("batch", min=1, max=8)}
+    tensors = tuple(torch.zeros((2, *shape[1:])) for shape in request.shapes)
+    exported = torch.export.export(request.module, tensors, dynamic_shapes=tuple(dims for _ in tensors), strict=False)
+    return _plain(ct, request, exported.run_decompositions({}))
+
+
+def _half_module(ct: Any, request: Request) -> Any:
+    module = request.module.half()
+    program = _captured(request, module, request.zeros(torch.float16))
+    inputs = [ct.TensorType(shape=shape, dtype=_HALF) for shape in request.shapes]
+    given = {} if request.frontend is not Frontend.TORCHSCRIPT else {"inputs": inputs}
+    return _plain(ct, request, program, minimum_deployment_target=ct.target.iOS16, **given)
+
+
+def _double_module(ct: Any, request: Request) -> Any:
+    return _plain(ct, request, _captured(request, request.module.double(), request.zeros(torch.float64)))
+
+
+def _channels_last(ct: Any, request: Request) -> Any:
+    module = request.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    example = [tensor.to(memory_format=torch.channels_last) for tensor in request.zeros()]
+    return _plain(ct, request, _captured(request, module, example))
+
+
+def _compressed(compress: Callable[[Any, Any], Any]) -> Call:
+    """A converted model whose weights are compressed afterwards."""
+    return lambda ct, request: compress(
+        ct.optimize.coreml, _plain(ct, request, minimum_deployment_target=ct.target.iOS16)
+    )
+
+
+def _quantised(opt: Any, model: Any) -> Any:
+    config = opt.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=1)
+    return opt.linear_quantize_weights(model, opt.OptimizationConfig(global_config=config))
+
+
+def _palettised(opt: Any, model: Any) -> Any:
+    config = opt.OpPalettizerConfig(mode="uniform", nbits=4, weight_threshold=1)
+    return opt.palettize_weights(model, opt.OptimizationConfig(global_config=config))
+
+
+def _pruned(opt: Any, model: Any) -> Any:
+    config = opt.OpMagnitudePrunerConfig(target_sparsity=0.5, weight_threshold=1)
+    return opt.prune_weights(model, opt.OptimizationConfig(global_config=config))
+
+
+_HALF: Any = np.float16
+_SINGLE: Any = np.float32
+
+CALLS: dict[str, Call] = {
+    "default": _default,
+    "skip-load": _plain,
+    "selector": _selector,
+    "outputs": _outputs,
+    "half-io": _half_io,
+    "single-io": _single_io,
+    **{f"pipeline-{name.replace('_', '-')}": _pipeline(name) for name in ("default", "cleanup", "empty")},
+    "pipeline-palettization": _pipeline("default_palettization"),
+    "pipeline-sparsification": _pipeline("default_sparsification"),
+    "units-cpu": _units("CPU_ONLY"),
+    "units-ne": _units("CPU_AND_NE"),
+    "units-gpu": _units("CPU_AND_GPU"),
+    "package-dir": _package_dir,
+    "image": _image,
+    "states": _states,
+    "ranged": _flexible(_ranged),
+    "ranged-batch": _flexible(_ranged_batch),
+    "enumerated": _flexible(_enumerated),
+    "symbolic": _flexible(_symbolic),
+    "default-shape": _flexible(_default_shape),
+    "script": _script,
+    "dynamic-export": _dynamic_export,
+    "half-module": _half_module,
+    "double-module": _double_module,
+    "channels-last": _channels_last,
+    "quantised": _compressed(_quantised),
+    "palettised": _compressed(_palettised),
+    "pruned": _compressed(_pruned),
+}
