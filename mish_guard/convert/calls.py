@@ -192,7 +192,7 @@ def _default_shape(ct: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _script(ct: Any, request: Request) -> Any:
-    return _plain(ct, request, torch.jit.script(request.module))  # type: ignore[no-untyped-call]
+    return _plain(ct, request, torch.jit.script(request.module))
 
 
 def _dynamic_export(ct: Any, request: Request) -> Any:

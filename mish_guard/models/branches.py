@@ -127,9 +127,20 @@ OTHERS = (
 )
 
 _FLAT = CHANNELS * SIDE * SIDE
-RANKS = tuple(
-    Branch(name=f"rank-{len(shape)}", before=lambda shape=shape: near.reshaped(*shape), after=lambda: near.reshaped(*IMAGE))
-    for shape in ((_FLAT,), (CHANNELS, _FLAT // CHANNELS), (2, 4, _FLAT // 8), IMAGE, (1, 2, 4, SIDE, SIDE))
+
+
+def _rank(*shape: int) -> Branch:
+    """Mish on a tensor of another rank."""
+    name = f"rank-{len(shape)}"
+    return Branch(name=name, before=lambda: near.reshaped(*shape), after=lambda: near.reshaped(*IMAGE))
+
+
+RANKS = (
+    _rank(_FLAT),
+    _rank(CHANNELS, _FLAT // CHANNELS),
+    _rank(2, 4, _FLAT // 8),
+    _rank(*IMAGE),
+    _rank(1, 2, 4, SIDE, SIDE),
 )
 RANK_0 = Branch(
     name="rank-0", shape=(1,), before=lambda: near.Pass(lambda x: x.squeeze()), after=lambda: near.reshaped(1)

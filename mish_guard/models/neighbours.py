@@ -48,7 +48,8 @@ def delta(layer: Any) -> Any:
         middle = [size // 2 for size in layer.weight.shape[2:]]
         per_group = layer.weight.shape[1]
         for channel in range(layer.weight.shape[0]):
-            layer.weight[(channel, channel % per_group, *middle)] = 1.0
+            place = (channel, channel % per_group, *middle)
+            layer.weight[place] = 1.0
     return layer
 
 

@@ -1,0 +1,193 @@
+"""Roads: nets of branches, the calls that convert them, and sequences that tell whether two of them are the same."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mish_guard.convert import calls
+from mish_guard.convert.conversion import quiet
+from mish_guard.engines.emulator import EmulatorEngine, package, sequence
+from mish_guard.engines.emulator.graph import Graph
+from mish_guard.errors import UsageError
+from mish_guard.models import lowerings, nets, roads, tiles
+from mish_guard.numerics import ceiling
+from mish_guard.records import Backend, Frontend
+
+Convert = Callable[..., Path]
+
+# One word for each operation of the `exp` form.
+EXP = ["clip", "exp", "add", "mul", "real_div", "add", "real_div"]
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Convert:
+    """A net on a road through a lowering, each converted once."""
+    import coremltools as ct
+
+    folder = tmp_path_factory.mktemp("roads")
+    done: dict[tuple[Any, ...], Path] = {}
+
+    def convert(
+        call: str,
+        net: str,
+        *,
+        lowering: str = "exp",
+        frontend: Frontend = Frontend.TORCHSCRIPT,
+        backend: Backend = Backend.MLPROGRAM_FP16,
+    ) -> Path:
+        key = (call, net, lowering, frontend, backend)
+        if key not in done:
+            suffix = ".mlmodel" if backend is Backend.NEURALNETWORK else ".mlpackage"
+            done[key] = folder / f"{len(done)}{suffix}"
+            built = nets.net(net)
+            with quiet(), lowerings.registered(lowering), tempfile.TemporaryDirectory() as scratch:
+                request = calls.Request(
+                    module=built.build(),
+                    shapes=built.shapes,
+                    frontend=frontend,
+                    backend=backend,
+                    folder=Path(scratch),
+                )
+                calls.convert(ct, call, request).save(str(done[key]))
+        return done[key]
+
+    return convert
+
+
+def sequence_of(saved: Path, name: str) -> str | None:
+    case = roads.case(name)
+    graph = package.load(saved)
+    return sequence.between(graph, graph.outputs[case.output], case.probes())
+
+
+def ops(found: str | None) -> list[str]:
+    assert found is not None
+    return [line.partition("(")[0].partition("@")[0] for line in found.splitlines()]
+
+
+@pytest.mark.parametrize("call", ["default", "outputs", "pipeline-empty", "units-ne", "package-dir", "script"])
+def test_a_call_converts_mish_and_its_sequence_is_found(converted: Convert, call: str) -> None:
+    assert ops(sequence_of(converted(call, "plain"), f"{call}+plain+plain")) == EXP
+
+
+def test_neighbours_are_no_part_of_the_sequence(converted: Convert) -> None:
+    plain = sequence_of(converted("default", "plain"), "default+plain+plain")
+    saved = converted("default", "before")
+    for branch in ("after-conv", "after-linear", "after-batch-norm", "after-transpose", "after-concat", "after-mul"):
+        assert sequence_of(saved, f"default+before+{branch}") == plain
+
+
+def test_another_precision_and_another_format_are_other_sequences(converted: Convert) -> None:
+    name = "default+plain+plain"
+    found = [sequence_of(converted("default", "plain", backend=backend), name) for backend in Backend]
+    assert all(ops(each) == EXP for each in found)
+    assert len(set(found)) == 3
+
+
+def test_a_rank_of_zero_is_probed_value_by_value(converted: Convert) -> None:
+    saved = converted("default", "ranks")
+    for branch in ("rank-0", "rank-1", "rank-5"):
+        assert ops(sequence_of(saved, f"default+ranks+{branch}")) == EXP
+
+
+def test_another_constant_is_another_sequence(converted: Convert) -> None:
+    name = "default+plain+plain"
+    clipped = sequence_of(converted("default", "plain"), name)
+    bare = sequence_of(converted("default", "plain", lowering="exp-unclamped"), name)
+    assert ops(bare) == EXP[1:]
+    assert clipped != bare
+
+
+def test_a_clip_in_front_of_mish_is_seen_although_it_changes_few_values() -> None:
+    import torch
+
+    module = torch.nn.Sequential(torch.nn.Hardtanh(-1e30, 5.0), torch.nn.Softplus())
+    graph = _graph_of(module)
+    x = tiles.probes((17,))[0]
+    clipped = np.minimum(x, 5.0)
+    leaving = np.log1p(np.exp(clipped))
+    (output,) = graph.outputs
+    assert ops(sequence.between(graph, output, [tiles.Probe(feeds=(x,), entering=x, leaving=leaving)])) == [
+        "clip",
+        "softplus",
+    ]
+    assert sequence.between(graph, output, [tiles.Probe(feeds=(x,), entering=x + 1, leaving=leaving)]) is None
+
+
+def _graph_of(module: Any) -> Graph:
+    import coremltools as ct
+    import torch
+
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        program = torch.jit.trace(module.eval(), torch.zeros(17))  # type: ignore[no-untyped-call]
+        model = ct.convert(
+            program,
+            inputs=[ct.TensorType(shape=(17,))],
+            compute_precision=ct.precision.FLOAT32,
+            skip_model_load=True,
+        )
+        model.save(f"{folder}/m.mlpackage")
+        return package.load(Path(folder) / "m.mlpackage")
+
+
+@pytest.mark.parametrize("branch", ["after-conv", "after-linear", "after-concat"])
+def test_a_branch_is_swept_with_the_numbers_that_every_neighbour_carries(converted: Convert, branch: str) -> None:
+    case = roads.case(f"default+before+{branch}")
+    engine = EmulatorEngine(("ane",))
+    figures = case.figures(engine.run(converted("default", "before"), case.feeds(), "ane", case.output).predictions)
+    assert figures.n_total == figures.n_covered == len(tiles.carried())
+    assert ceiling.is_within(figures)
+
+
+def test_softplus_on_a_branch_is_over_the_ceiling_at_the_cliff(converted: Convert) -> None:
+    case = roads.case("default+plain+plain")
+    saved = converted("default", "plain", lowering="softplus")
+    engine = EmulatorEngine(("ane",))
+    figures = case.figures(engine.run(saved, case.feeds(), "ane", case.output).predictions)
+    assert figures.bad_intervals[0].first == 10.3984375
+    assert case.locate(10.3984375) is not None
+
+
+def test_every_branch_of_every_net_gives_its_reference_in_torch() -> None:
+    import torch
+
+    for net in nets.NETS.values():
+        module = net.build().double()
+        for branch in net.branches:
+            case = roads.RoadCase(call="default", net=net, branch=branch)
+            feed = case.feeds()[-2 if len(case.feeds()) > 1 else 0]
+            with torch.no_grad():
+                given = module(*(torch.from_numpy(array.astype(np.float64)) for array in feed))
+            output = given if len(net.branches) == 1 else given[case.output]
+            assert output.shape == branch.shape, branch.name
+            if not branch.mixes:
+                fed = feed[net.shapes.index(branch.shape)]
+                want = branch.want(fed.astype(np.float64))
+                assert np.allclose(output.numpy(), want, rtol=1e-4, atol=1e-5), branch.name
+
+
+def test_an_unknown_call_net_or_branch_is_told_with_the_known_ones(tmp_path: Path) -> None:
+    import coremltools as ct
+
+    net = nets.net("plain")
+    request = calls.Request(
+        module=net.build(),
+        shapes=net.shapes,
+        frontend=Frontend.TORCHSCRIPT,
+        backend=Backend.MLPROGRAM_FP16,
+        folder=tmp_path,
+    )
+    with pytest.raises(UsageError, match=r"'telephone'.*default, "):
+        calls.convert(ct, "telephone", request)
+    with pytest.raises(UsageError, match=r"'fishing'.*plain"):
+        roads.case("default+fishing+plain")
+    with pytest.raises(UsageError, match=r"'twig'.*after-conv"):
+        roads.case("default+before+twig")
+    with pytest.raises(AttributeError, match="iOS1"):
+        calls.convert(ct, "target-iOS1", request)
