@@ -80,12 +80,13 @@ class Backend(str, enum.Enum):
 
 
 class Family(str, enum.Enum):
-    """The four groups of cells in the stability matrix."""
+    """The groups of cells in the stability matrix."""
 
     STABILITY = "stability"
     SWEEP = "sweep"
     SURFACE = "surface"
     MODEL = "model"
+    ROADS = "roads"
 
 
 _KEY = re.compile(
@@ -277,7 +278,9 @@ class Measurement:
     `rung` is the shape on which a cell with a routing ladder was measured at a real Neural Engine; None elsewhere:
     the shape is then the only one there is. `instrument` is the digest of what measured the cell (arithmetic, profile,
     inputs, ceiling, formulas): figures of two instruments do not compare. `assumptions` are the ids of what nobody has
-    measured and the cell's pass rests on: read the other way, it would fail.
+    measured and the cell's pass rests on: read the other way, it would fail. `covered_by` is the cell whose
+    figures these are: it was swept in this run, and what this cell's model does from the input of mish to its output is
+    the same, operation by operation.
     """
 
     key: CellKey
@@ -291,6 +294,7 @@ class Measurement:
     times: Times | None = None
     instrument: str | None = None
     assumptions: tuple[str, ...] = ()
+    covered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

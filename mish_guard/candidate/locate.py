@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import re
@@ -85,6 +86,20 @@ def version(folder: Path) -> str:
     except (OSError, UnicodeDecodeError):
         return "unknown"
     return "unknown" if found is None else found[1]
+
+
+def targets(folder: Path) -> tuple[str, ...]:
+    """The deployment targets that a tree knows, each by its first name: read, not imported; none if unreadable."""
+    try:
+        module = ast.parse((folder / "converters/mil/_deployment_compatibility.py").read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
+        return ()
+    found = [each for each in ast.walk(module) if isinstance(each, ast.ClassDef) and each.name == "AvailableTarget"]
+    named: dict[str, str] = {}
+    for line in found[0].body if found else ():
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+            named.setdefault(ast.unparse(line.value), line.targets[0].id)
+    return tuple(named.values())
 
 
 def build_record(who: Interpreter, tree_sha256: str) -> dict[str, str]:

@@ -201,8 +201,9 @@ def _spot(measurer: Measurer, measured: Measurement, before: Measurement | None,
 
 
 def _echo_trace(measurer: Measurer, engine: Engine, measured: Measurement, here: Spot) -> None:
-    feeds = measurer.case(measured.key).feeds()
-    steps = engine.trace(measurer.package(measured.key), feeds[here.feed], measured.key.place, here.place)
+    case = measurer.case(measured.key)
+    feed = case.feeds()[here.feed]
+    steps = engine.trace(measurer.package(measured.key), feed, measured.key.place, here.place, case.output)
     if not steps:
         click.echo(f"The engine '{engine.name}' cannot look between operations.")
         return

@@ -13,6 +13,7 @@ import inspect
 import io
 import logging
 import platform
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,9 +23,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from mish_guard.convert import calls
 from mish_guard.convert.recipes import Recipe
 from mish_guard.errors import ConversionError, UsageError
 from mish_guard.models import lowerings, networks
+from mish_guard.models.roads import RoadCase
 from mish_guard.records import Backend, Frontend
 
 _FIRST_LINES = 300
@@ -53,6 +56,9 @@ def convert(
 def convert_recipe(recipe: Recipe, path: Path) -> None:
     """Convert what a recipe says and save it as `path`; raises whatever coremltools raises."""
     case = networks.case(recipe.case)
+    if isinstance(case, RoadCase):
+        _save_road(case, recipe, path)
+        return
     case = case if recipe.rung is None else case.on(recipe.rung)
     _save(case.build(), case.feeds()[0], recipe.lowering, recipe.frontend, recipe.backend, path)
 
@@ -87,6 +93,20 @@ def _digest(converter: Any) -> str:
         code = getattr(converter, "__code__", None)
         text = repr(type(converter)) if code is None else f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _save_road(case: RoadCase, recipe: Recipe, path: Path) -> None:
+    with quiet(), lowerings.registered(recipe.lowering), tempfile.TemporaryDirectory() as scratch:
+        import coremltools as ct
+
+        request = calls.Request(
+            module=case.build(),
+            shapes=case.net.shapes,
+            frontend=recipe.frontend,
+            backend=recipe.backend,
+            folder=Path(scratch),
+        )
+        calls.convert(ct, case.call, request).save(str(path))
 
 
 def _save(

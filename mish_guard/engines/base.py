@@ -50,16 +50,36 @@ class Engine(Protocol):
     def device(self) -> Mapping[str, Any]:
         """What the engine runs on, for the record."""
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
-        """Predict once for each feed (the inputs in the model's order, numpy arrays)."""
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str, output: int | None = None) -> Execution:
+        """Predict once for each feed (the inputs in the model's order, numpy arrays).
+
+        With `output` each prediction holds that one alone, by its number.
+        """
 
     def first_wrong(
-        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+        self,
+        package: Path,
+        feed: Sequence[Any],
+        where: str,
+        place: tuple[int, ...] | None,
+        output: int | None = None,
     ) -> Culprit | None:
         """The first operation whose output is wrong for this feed, at index `place` where shapes allow it.
+
+        With `output` only those that lead to that one are looked at.
 
         None where nothing is wrong, or where the engine cannot look between operations.
         """
 
-    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
-        """Every operation with what it gave; empty where the engine cannot look between operations."""
+    def trace(
+        self,
+        package: Path,
+        feed: Sequence[Any],
+        where: str,
+        place: tuple[int, ...] | None,
+        output: int | None = None,
+    ) -> tuple[Step, ...]:
+        """Every operation with what it gave, with `output` those that lead to that one.
+
+        Empty where the engine cannot look between operations.
+        """

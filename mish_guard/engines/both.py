@@ -63,13 +63,25 @@ class Engines:
     def device(self) -> Mapping[str, Any]:
         return {engine.name: engine.device() for engine in self._engines}
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
-        return self._by_place[where].run(package, feeds, where)
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str, output: int | None = None) -> Execution:
+        return self._by_place[where].run(package, feeds, where, output)
 
     def first_wrong(
-        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+        self,
+        package: Path,
+        feed: Sequence[Any],
+        where: str,
+        place: tuple[int, ...] | None,
+        output: int | None = None,
     ) -> Culprit | None:
-        return self._by_place[where].first_wrong(package, feed, where, place)
+        return self._by_place[where].first_wrong(package, feed, where, place, output)
 
-    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
-        return self._by_place[where].trace(package, feed, where, place)
+    def trace(
+        self,
+        package: Path,
+        feed: Sequence[Any],
+        where: str,
+        place: tuple[int, ...] | None,
+        output: int | None = None,
+    ) -> tuple[Step, ...]:
+        return self._by_place[where].trace(package, feed, where, place, output)

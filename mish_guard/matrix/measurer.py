@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mish_guard.convert.recipes import Recipe
 from mish_guard.convert.witnesses import Witnesses
 from mish_guard.engines.base import Engine, Execution
+from mish_guard.engines.emulator.package import load
+from mish_guard.engines.emulator.sequence import between
 from mish_guard.errors import ConversionError, GuardError, ModelError, NotComparableError, UnreadableFileError
 from mish_guard.matrix import instrument
 from mish_guard.matrix.plan import Cell
 from mish_guard.matrix.shape_search import Ladder
 from mish_guard.matrix.spot import spot
 from mish_guard.models import controls, lowerings, networks
+from mish_guard.models.roads import RoadCase
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import ceiling
-from mish_guard.records import CellKey, Culprit, Failure, Family, Figures, Measurement, Role, Stage
+from mish_guard.records import Backend, CellKey, Culprit, Failure, Family, Figures, Measurement, Role, Stage
 from mish_guard.results.curves import Curves, Half, Trace
 
 # Where the operations of a good cell are looked at: the first input at which softplus is 0 on the Neural Engine.
@@ -49,6 +53,9 @@ class Measurer:
         witnesses.plan([self._recipe(cell.key) for cell in cells if not cell.key.role.is_control])
         self._outputs: dict[str, Half] = {}
         self._traces: dict[str, Trace] = {}
+        # The branches of a net lie one after another.
+        self._load = functools.lru_cache(maxsize=1)(load)
+        self._swept: dict[tuple[str, Backend, str], Measurement] = {}
         self._climbed: dict[tuple[CellKey, Rung], Execution | GuardError] = {}
         self.ladder = Ladder(engine, judges or cells, self._climb, first_rungs or {})
 
@@ -65,6 +72,12 @@ class Measurer:
             stage = Stage.CONVERT if isinstance(error, ConversionError) else Stage.MACHINE
             return dataclasses.replace(blank, failure=Failure(stage=stage, reason=str(error)))
         try:
+            sequence = self._sequence(cell.key, case, package)
+            if sequence in self._swept:
+                swept = self._swept[sequence]
+                return dataclasses.replace(
+                    swept, key=cell.key, known_gap=cell.known_gap, covered_by=str(swept.key), times=None
+                )
             execution = self._execute(cell.key, package) if rung is None else self._climb(cell.key, rung)
             figures = case.figures(execution.predictions)
             measured = dataclasses.replace(
@@ -79,7 +92,24 @@ class Measurer:
             reason = str(error) or type(error).__name__
             return dataclasses.replace(blank, failure=Failure(stage=_stage(error), reason=reason))
         self._keep(measured, package, case, execution)
-        return dataclasses.replace(measured, culprit=self._culprit(measured, package, case))
+        measured = dataclasses.replace(measured, culprit=self._culprit(measured, package, case))
+        if sequence is not None:
+            self._swept[sequence] = measured
+        return measured
+
+    def _sequence(self, key: CellKey, case: networks.Case, package: Path) -> tuple[str, Backend, str] | None:
+        """What the model of a road does from the input of mish to its output, at this place; None for other cells.
+
+        None too where the model cannot be read or mish cannot be told apart in it: such a cell is swept.
+        """
+        if not isinstance(case, RoadCase) or case.branch.mixes:
+            return None
+        try:
+            graph = self._load(package)
+            text = between(graph, graph.outputs[case.output], case.probes())
+        except (GuardError, LookupError):
+            return None
+        return None if text is None else (key.place, key.backend, text)
 
     @property
     def curves(self) -> Curves:
@@ -110,7 +140,8 @@ class Measurer:
         return self._witnesses.package(self._recipe(key, rung))
 
     def _execute(self, key: CellKey, package: Path, rung: Rung | None = None) -> Execution:
-        return self._engine.run(package, _on(networks.case(key.case), rung).feeds(), key.place)
+        case = _on(networks.case(key.case), rung)
+        return self._engine.run(package, case.feeds(), key.place, case.output)
 
     def _climb(self, key: CellKey, rung: Rung) -> Execution:
         """A cell on a rung, executed once however often it is asked for; raises again what it raised."""
@@ -139,7 +170,7 @@ class Measurer:
         if figures is None or ceiling.is_within(figures):
             return None
         here = spot(case, measured)
-        return self._engine.first_wrong(package, case.feeds()[here.feed], measured.key.place, here.place)
+        return self._engine.first_wrong(package, case.feeds()[here.feed], measured.key.place, here.place, case.output)
 
 
 def resting_on(case: networks.Case, execution: Execution, figures: Figures) -> tuple[str, ...]:

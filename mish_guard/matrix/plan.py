@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import UnreadableFileError, UsageError
+from mish_guard.models import roads
 from mish_guard.records import Backend, CellKey, Family, Frontend, Role
+
+# The call that stands for one call for each deployment target of the tree.
+EVERY_TARGET = "target-*"
+
+# The deployment targets whose models are neural networks.
+_BEFORE_ML_PROGRAMS = frozenset({"iOS13", "iOS14"})
 
 DEFAULT = Path(__file__).parent / "matrix.yml"
 
@@ -31,8 +39,10 @@ class Place:
     is_neural_engine: bool
 
 
-def load(path: Path, places: Sequence[Place]) -> tuple[Cell, ...]:
-    """Every cell of the matrix file at every place, in the file's order.
+def load(path: Path, places: Sequence[Place], targets: Sequence[str] = ()) -> tuple[Cell, ...]:
+    """Every cell of the matrix file at every place, in the file's order; roads last.
+
+    `targets` are the deployment targets that the tree knows, for the roads that take each of them.
 
     The negative control and the known gaps concern the Neural Engine only: elsewhere the control is left out and a
     gap is an ordinary cell. Raises UnreadableFileError for a file that does not follow the schema or names a cell
@@ -40,9 +50,9 @@ def load(path: Path, places: Sequence[Place]) -> tuple[Cell, ...]:
     """
     document = files.read_yaml(path)
     files.validate(document, "matrix", path)
-    cells = tuple(cell for group in document["groups"] for cell in _cells(group, places))
-    keys = [str(cell.key) for cell in cells]
-    repeated = next((key for key in keys if keys.count(key) > 1), None)
+    groups = [*document["groups"], *_routes(document.get("roads"), targets)]
+    cells = tuple(cell for group in groups for cell in _cells(group, places))
+    repeated = next((key for key, count in Counter(str(cell.key) for cell in cells).items() if count > 1), None)
     if repeated is not None:
         msg = f"'{path}' names the cell {repeated} twice. Remove one of them."
         raise UnreadableFileError(msg)
@@ -74,12 +84,40 @@ def digest(path: Path) -> str:
     return files.sha256(files.canonical_json(files.read_yaml(path)))
 
 
+def _routes(section: Mapping[str, Any] | None, targets: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The routes of the section `roads` as groups of cells."""
+    if section is None:
+        return
+    for route in section["routes"]:
+        for backend in route["backends"]:
+            calls = [each for call in route["calls"] for each in _calls(call, Backend(backend), targets)]
+            yield {
+                "family": Family.ROADS.value,
+                "cases": [case for call in calls for net in route["nets"] for case in roads.names(call, net)],
+                "frontends": route["frontends"],
+                "backends": [backend],
+                "places": section["places"],
+                **{name: route[name] for name in ("known_gap",) if name in route},
+            }
+
+
+def _calls(call: str, backend: Backend, targets: Sequence[str]) -> Iterator[str]:
+    """The call itself; for the one that stands for every target, those targets that can have the backend."""
+    if call != EVERY_TARGET:
+        yield call
+        return
+    wanted = backend is Backend.NEURALNETWORK
+    yield from (f"target-{name}" for name in targets if (name in _BEFORE_ML_PROGRAMS) is wanted)
+
+
 def _cells(group: dict[str, Any], places: Sequence[Place]) -> Iterator[Cell]:
     role = Role(group.get("role", Role.CANDIDATE.value))
     for case in group["cases"]:
         for frontend in group["frontends"]:
             for backend in group["backends"]:
                 for place in places:
+                    if place.name not in group.get("places", [place.name]):
+                        continue
                     if role is Role.NEGATIVE_CONTROL and not place.is_neural_engine:
                         continue
                     key = CellKey(

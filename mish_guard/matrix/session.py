@@ -42,10 +42,11 @@ class Session:
         self.places = [
             Place(name=name, is_neural_engine=self._engine.is_neural_engine(name)) for name in self._engine.places()
         ]
-        self.cells = plan.chosen(plan.load(self._matrix, self.places), order.only)
+        self._who = locate.interpreter(order.candidate)
+        targets = locate.targets(locate.tree(self._who))
+        self.cells = plan.chosen(plan.load(self._matrix, self.places, targets), order.only)
         for name in {cell.key.case for cell in self.cells}:
             networks.case(name)
-        self._who = locate.interpreter(order.candidate)
         self.candidate = identify.identify(self._who, None, order.lowering)
         # The collector would walk everything that torch loaded, over and over.
         gc.freeze()

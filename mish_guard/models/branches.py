@@ -20,13 +20,13 @@ IMAGE = (1, CHANNELS, SIDE, SIDE)
 
 
 class Constant(nn.Module):
-    """The mish of a constant, added to the input."""
+    """The mish of a constant, added to half of the input."""
 
     VALUE = 20.0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""
-        return x + nn.functional.mish(torch.full((1,), self.VALUE))
+        return x * 0.5 + nn.functional.mish(torch.full((1,), self.VALUE))
 
 
 class Twice(nn.Module):
@@ -122,7 +122,7 @@ OTHERS = (
     Branch(
         name="constant",
         activation=Constant,
-        want=lambda x: np.asarray(x, dtype=np.float64) + reference.mish(Constant.VALUE),
+        want=lambda x: np.asarray(x, dtype=np.float64) / 2 + reference.mish(Constant.VALUE),
     ),
 )
 

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from mish_guard.errors import NotComparableError, UsageError
-from mish_guard.models import shapes
+from mish_guard.models import roads, shapes
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import figures, fp16, reference
 from mish_guard.records import Figures
@@ -164,6 +164,10 @@ class Case(Protocol):
     def ladder(self) -> str | None:
         """The name of the ladder whose rungs the model can take, in `shapes.LADDERS`; None for one of one shape."""
 
+    @property
+    def output(self) -> int | None:
+        """The number of the one output that `figures` wants; None for all of them."""
+
     def on(self, rung: Rung) -> Case:
         """The same case on a rung of its ladder; `model` names the rung unless it is the ladder's first."""
 
@@ -204,6 +208,10 @@ class SweepCase:
     @property
     def ladder(self) -> str | None:
         return None if self.kernel is None else "sweep"
+
+    @property
+    def output(self) -> int | None:
+        return None
 
     def on(self, rung: Rung) -> SweepCase:
         return dataclasses.replace(self, model=_model_on(self.model, self.ladder, rung), rung=rung)
@@ -304,6 +312,10 @@ class OutputCase:
     scale: float
     ladder: str | None = None
 
+    @property
+    def output(self) -> int | None:
+        return None
+
     def on(self, rung: Rung) -> OutputCase:
         return dataclasses.replace(
             self,
@@ -379,7 +391,9 @@ CASES: dict[str, Case] = {
 
 
 def case(name: str) -> Case:
-    """The case called `name`; raises UsageError with the names there are."""
+    """The case called `name`, a branch on a road included; raises UsageError with the names there are."""
+    if roads.is_road(name):
+        return roads.case(name)
     try:
         return CASES[name]
     except KeyError:

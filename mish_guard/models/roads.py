@@ -78,7 +78,7 @@ class RoadCase:
         if len(predictions) != len(tiles_fed):
             msg = f"The engine returned {len(predictions)} predictions for {len(tiles_fed)} inputs."
             raise NotComparableError(msg)
-        got = [self._half(prediction[self.output]) for prediction in predictions]
+        got = [self._half(prediction[0]) for prediction in predictions]
         if self.branch.mixes:
             return figures.outputs(got[0], self._reference(tiles_fed[0]))
         inputs = tiles.inputs(self.branch.shape)

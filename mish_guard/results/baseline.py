@@ -89,10 +89,10 @@ def load(path: Path) -> Baseline:
 def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
     """The cells of one place that a baseline holds: all but the controls, which judge the engine.
 
-    How long they took is left out: it is nothing to compare with.
+    How long they took is left out: it is nothing to compare with. So is which cell covered them.
     """
     return {
-        key: replace(measurement, times=None)
+        key: replace(measurement, times=None, covered_by=None)
         for key, measurement in sorted(run.measurements.items())
         if measurement.key.place == where and not measurement.key.role.is_control
     }

@@ -155,7 +155,7 @@ def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
         value = getattr(measurement, name)
         if value is not None:
             document[name] = dataclasses.asdict(value)
-    for name in ("repeats_agree", "rung", "instrument"):
+    for name in ("covered_by", "repeats_agree", "rung", "instrument"):
         if getattr(measurement, name) is not None:
             document[name] = getattr(measurement, name)
     if measurement.culprit is not None:
@@ -176,6 +176,7 @@ def measurement_from_json(document: Mapping[str, Any]) -> Measurement:
         culprit=_optional(document.get("culprit"), _culprit_from_json),
         repeats_agree=document.get("repeats_agree"),
         rung=document.get("rung"),
+        covered_by=document.get("covered_by"),
         times=_optional(document.get("times"), lambda value: Times(**value)),
         instrument=document.get("instrument"),
         assumptions=tuple(document.get("assumptions", ())),

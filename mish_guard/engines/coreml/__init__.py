@@ -7,6 +7,7 @@ is given up, so that a run ends.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import os
@@ -83,7 +84,7 @@ class CoreMLEngine:
             **self._identity.to_json(),
         }
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str, output: int | None = None) -> Execution:
         """As the protocol says; raises MachineError when Core ML fails, aborts or hangs twice, or has hung too often.
 
         One failure is tried once more; that a second try was needed is among the notes of `device`.
@@ -98,16 +99,31 @@ class CoreMLEngine:
             "repeats": 2 if self.is_neural_engine(where) else 1,
         }
         answer = self._tried_twice(lambda: self._counted(request, feeds, where), f"{package.name} at {where}")
-        return self._execution(answer, len(feeds))
+        execution = self._execution(answer, len(feeds))
+        if output is None:
+            return execution
+        return dataclasses.replace(execution, predictions=tuple((each[output],) for each in execution.predictions))
 
     def first_wrong(
-        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+        self,
+        package: Path,
+        feed: Sequence[Any],
+        where: str,
+        place: tuple[int, ...] | None,
+        output: int | None = None,
     ) -> Culprit | None:
-        del package, feed, where, place
+        del package, feed, where, place, output
         return None
 
-    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
-        del package, feed, where, place
+    def trace(
+        self,
+        package: Path,
+        feed: Sequence[Any],
+        where: str,
+        place: tuple[int, ...] | None,
+        output: int | None = None,
+    ) -> tuple[Step, ...]:
+        del package, feed, where, place, output
         return ()
 
     @functools.cached_property

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard.engines.base import Execution, Predictions
-from mish_guard.engines.emulator import culprit, package, profiles
+from mish_guard.engines.emulator import culprit, package, profiles, sequence
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, Graph, Node
@@ -47,8 +47,10 @@ class EmulatorEngine:
     def device(self) -> Mapping[str, Any]:
         return {"kind": "emulator", "profiles": list(self._profiles)}
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str) -> Execution:
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str, output: int | None = None) -> Execution:
         graph, profile = self._graph(package), self._profiles[where]
+        if output is not None:
+            graph, feeds = _branch(graph, feeds, output)
         arithmetic = Emulated(profile)
         return Execution(
             predictions=_predictions(graph, feeds, arithmetic),
@@ -60,16 +62,32 @@ class EmulatorEngine:
         )
 
     def first_wrong(
-        self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None
+        self,
+        package: Path,
+        feed: Sequence[Any],
+        where: str,
+        place: tuple[int, ...] | None,
+        output: int | None = None,
     ) -> Culprit | None:
-        return culprit.find(*self._both(package, feed, where), place)
+        return culprit.find(*self._both(package, feed, where, output), place)
 
-    def trace(self, package: Path, feed: Sequence[Any], where: str, place: tuple[int, ...] | None) -> tuple[Step, ...]:
-        return culprit.trace(*self._both(package, feed, where), place)
+    def trace(
+        self,
+        package: Path,
+        feed: Sequence[Any],
+        where: str,
+        place: tuple[int, ...] | None,
+        output: int | None = None,
+    ) -> tuple[Step, ...]:
+        return culprit.trace(*self._both(package, feed, where, output), place)
 
-    def _both(self, package: Path, feed: Sequence[Any], where: str) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
-        """The graph, every tensor under the profile, and every tensor in float64."""
+    def _both(
+        self, package: Path, feed: Sequence[Any], where: str, output: int | None
+    ) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
+        """The graph, or what one output of it needs, every tensor under the profile, and every tensor in float64."""
         graph = self._graph(package)
+        if output is not None:
+            graph, (feed,) = _branch(graph, [feed], output)
         feeds = _named(graph, feed)
         return graph, evaluate(graph, feeds, Emulated(self._profiles[where])), evaluate(graph, feeds, Exact())
 
@@ -82,6 +100,14 @@ class EmulatorEngine:
 def _predictions(graph: Graph, feeds: Sequence[Sequence[Any]], arithmetic: Emulated) -> Predictions:
     evaluated = (evaluate(graph, _named(graph, feed), arithmetic) for feed in feeds)
     return tuple(tuple(fp16.to_fp16(values[name]) for name in graph.outputs) for values in evaluated)
+
+
+def _branch(graph: Graph, feeds: Sequence[Sequence[Any]], output: int) -> tuple[Graph, tuple[tuple[Any, ...], ...]]:
+    """What one output of a graph needs, and the part of the feeds that it takes."""
+    part = sequence.pruned(graph, graph.outputs[output])
+    wanted = {tensor.name for tensor in part.inputs}
+    places = [place for place, tensor in enumerate(graph.inputs) if tensor.name in wanted]
+    return part, tuple(tuple(feed[place] for place in places) for feed in feeds)
 
 
 def _named(graph: Graph, feed: Sequence[Any]) -> dict[str, Any]:

@@ -1,0 +1,12 @@
+"""Every branch on every road: swept, or covered by a cell that was."""
+
+import pytest
+
+from mish_guard.numerics import ceiling
+from mish_guard.records import Family, Measurement, Role
+
+
+@pytest.mark.cells(role=Role.CANDIDATE, family=Family.ROADS)
+def test_candidate(measurement: Measurement) -> None:
+    """The candidate does what the matrix expects of the cell."""
+    assert ceiling.complaint(measurement) is None
