@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from mish_guard.candidate import locate
 from mish_guard.engines import both
 from mish_guard.engines.coreml import NEURAL_ENGINE, UNITS
 from mish_guard.engines.emulator import profiles
-from mish_guard.errors import ExitCode, UsageError
+from mish_guard.errors import ExitCode, MachineError, UsageError
 from mish_guard.matrix import plan
 from mish_guard.matrix.plan import Place
 from mish_guard.models import lowerings
@@ -32,7 +33,15 @@ def names(places: Sequence[str] = (), matrix: Path | None = None) -> list[str]:
     """The names of all cells at `places`; none: at every profile of the emulator."""
     chosen = tuple(places) or tuple(profiles.PROFILES)
     made = [Place(name=name, is_neural_engine=_is_neural_engine(name)) for name in chosen]
-    return [str(cell.key) for cell in plan.load(matrix or plan.DEFAULT, made)]
+    return [str(cell.key) for cell in plan.load(matrix or plan.DEFAULT, made, _targets())]
+
+
+def _targets() -> tuple[str, ...]:
+    """The deployment targets of the coremltools beside mish-guard; none where there is none."""
+    try:
+        return locate.targets(locate.tree(locate.interpreter(None)))
+    except MachineError:
+        return ()
 
 
 def known(what: str) -> list[str]:
