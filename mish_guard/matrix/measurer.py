@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mish_guard.convert.recipes import Recipe
 from mish_guard.convert.witnesses import Witnesses
@@ -21,11 +22,19 @@ from mish_guard.models import controls, lowerings, networks
 from mish_guard.models.roads import RoadCase
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import ceiling
-from mish_guard.records import Backend, CellKey, Culprit, Failure, Family, Figures, Measurement, Role, Stage
+from mish_guard.records import Backend, CellKey, Covered, Culprit, Failure, Family, Figures, Measurement, Role, Stage
 from mish_guard.results.curves import Curves, Half, Trace
 
 # Where the operations of a good cell are looked at: the first input at which softplus is 0 on the Neural Engine.
 _TRACED = 10.3984375
+
+
+class Sequenced(NamedTuple):
+    """What a road's model does with mish, and what else must be the same for one cell to cover another."""
+
+    place: str
+    backend: Backend
+    text: str
 
 
 class Measurer:
@@ -55,7 +64,8 @@ class Measurer:
         self._traces: dict[str, Trace] = {}
         # The branches of a net lie one after another.
         self._load = functools.lru_cache(maxsize=1)(load)
-        self._swept: dict[tuple[str, Backend, str], Measurement] = {}
+        self._swept: dict[Sequenced, Measurement] = {}
+        self.covered: list[Covered] = []
         self._climbed: dict[tuple[CellKey, Rung], Execution | GuardError] = {}
         self.ladder = Ladder(engine, judges or cells, self._climb, first_rungs or {})
 
@@ -74,10 +84,7 @@ class Measurer:
         try:
             sequence = self._sequence(cell.key, case, package)
             if sequence in self._swept:
-                swept = self._swept[sequence]
-                return dataclasses.replace(
-                    swept, key=cell.key, known_gap=cell.known_gap, covered_by=str(swept.key), times=None
-                )
+                return self._as_swept(cell, sequence)
             execution = self._execute(cell.key, package) if rung is None else self._climb(cell.key, rung)
             figures = case.figures(execution.predictions)
             measured = dataclasses.replace(
@@ -97,7 +104,14 @@ class Measurer:
             self._swept[sequence] = measured
         return measured
 
-    def _sequence(self, key: CellKey, case: networks.Case, package: Path) -> tuple[str, Backend, str] | None:
+    def _as_swept(self, cell: Cell, sequence: Sequenced) -> Measurement:
+        """What a cell with the same sequence gave in this run."""
+        swept = self._swept[sequence]
+        ops = "; ".join(sequence.text.splitlines())
+        self.covered.append(Covered(road=str(cell.key), ops=ops, covered_by=str(swept.key)))
+        return dataclasses.replace(swept, key=cell.key, known_gap=cell.known_gap, covered_by=str(swept.key), times=None)
+
+    def _sequence(self, key: CellKey, case: networks.Case, package: Path) -> Sequenced | None:
         """What the model of a road does from the input of mish to its output, at this place; None for other cells.
 
         None too where the model cannot be read or mish cannot be told apart in it: such a cell is swept.
@@ -109,7 +123,7 @@ class Measurer:
             text = between(graph, graph.outputs[case.output], case.probes())
         except (GuardError, LookupError):
             return None
-        return None if text is None else (key.place, key.backend, text)
+        return None if text is None else Sequenced(key.place, key.backend, text)
 
     @property
     def curves(self) -> Curves:

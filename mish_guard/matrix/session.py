@@ -128,6 +128,7 @@ class Session:
             partial=self._order.only,
             attempts=() if self._measurer is None else tuple(self._measurer.ladder.attempts),
             notes=(*self._notes, *self._noted()),
+            covered=() if self._measurer is None else tuple(self._measurer.covered),
             broken=self._broken(),
             against=self._against,
             conversions=self._conversions,

@@ -79,6 +79,7 @@ def load(path: Path) -> Baseline:
     files.validate(document, "baseline", path)
     body = files.printable_document(body)
     cells = {key: run_file.measurement_from_json(cell) for key, cell in body["cells"].items()}
+    cells = run_file.with_figures(cells, path)
     wrong = next((key for key, cell in cells.items() if str(cell.key) != key), None)
     if wrong is not None:
         msg = f"'{path}' files the cell {cells[wrong].key} under '{wrong}'. Restore it from version control."
@@ -89,10 +90,10 @@ def load(path: Path) -> Baseline:
 def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
     """The cells of one place that a baseline holds: all but the controls, which judge the engine.
 
-    How long they took is left out: it is nothing to compare with. So is which cell covered them.
+    How long they took is left out: it is nothing to compare with.
     """
     return {
-        key: replace(measurement, times=None, covered_by=None)
+        key: replace(measurement, times=None)
         for key, measurement in sorted(run.measurements.items())
         if measurement.key.place == where and not measurement.key.role.is_control
     }

@@ -107,7 +107,7 @@ def run_from_json(section: Mapping[str, Any], measurements: Mapping[str, Measure
 def _by_key(cells: Iterable[Mapping[str, Any]], path: Path) -> dict[str, Measurement]:
     """Measurements by key; raises UnreadableFileError where one is there twice, or at a place that is not."""
     found = [measurement_from_json(cell) for cell in cells]
-    measurements = {str(cell.key): cell for cell in found}
+    measurements = with_figures({str(cell.key): cell for cell in found}, path)
     if len(measurements) != len(found):
         msg = f"'{path}' measures {len(found) - len(measurements)} cells more than once. Measure again, each cell once."
         raise UnreadableFileError(msg)
@@ -145,17 +145,19 @@ def _against_from_json(document: Mapping[str, Any]) -> Against:
 
 
 def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
-    """A measurement as JSON types; what is None is left out."""
+    """A measurement as JSON types; what is None is left out, and so is what the cell has of one that covers it."""
     document: dict[str, Any] = {"cell": str(measurement.key)}
     if measurement.known_gap is not None:
         document["known_gap"] = measurement.known_gap
+    if measurement.covered_by is not None:
+        return {**document, "covered_by": measurement.covered_by}
     if measurement.figures is not None:
         document["figures"] = figures_to_json(measurement.figures)
     for name in ("failure", "placement", "times"):
         value = getattr(measurement, name)
         if value is not None:
             document[name] = dataclasses.asdict(value)
-    for name in ("covered_by", "repeats_agree", "rung", "instrument"):
+    for name in ("repeats_agree", "rung", "instrument"):
         if getattr(measurement, name) is not None:
             document[name] = getattr(measurement, name)
     if measurement.culprit is not None:
@@ -163,6 +165,24 @@ def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
     if measurement.assumptions:
         document["assumptions"] = list(measurement.assumptions)
     return document
+
+
+def with_figures(cells: Mapping[str, Measurement], path: Path) -> dict[str, Measurement]:
+    """The cells of a file, those that are covered with the figures of the cell that covers them.
+
+    Raises UnreadableFileError where that cell is not there, or is covered itself.
+    """
+    return {key: cell if cell.covered_by is None else _covered(cell, cells, path) for key, cell in cells.items()}
+
+
+def _covered(cell: Measurement, cells: Mapping[str, Measurement], path: Path) -> Measurement:
+    swept = cells.get(str(cell.covered_by))
+    if swept is None or swept.covered_by is not None:
+        msg = f"'{path}' covers {files.printable(str(cell.key))} by a cell that was not measured. Measure again."
+        raise UnreadableFileError(msg)
+    return dataclasses.replace(
+        swept, key=cell.key, known_gap=cell.known_gap, covered_by=cell.covered_by, times=None, rung=None
+    )
 
 
 def measurement_from_json(document: Mapping[str, Any]) -> Measurement:
