@@ -17,7 +17,8 @@ from pathlib import Path
 
 from mish_guard import engines, files, numerics
 from mish_guard.engines.emulator import profiles
-from mish_guard.models import networks
+from mish_guard.models import networks, tiles
+from mish_guard.models.roads import RoadCase
 from mish_guard.models.shapes import LADDERS
 from mish_guard.numerics.ceiling import CEILING
 from mish_guard.records import CellKey
@@ -77,6 +78,8 @@ def _texts(folder: Path, names: tuple[str, ...]) -> list[str]:
 def _case(name: str, rung: str | None) -> str:
     """The inputs and the weights of a case."""
     case = networks.case(name)
+    if isinstance(case, RoadCase):
+        return _road(case)
     if rung is not None and case.ladder is not None:
         case = case.on(next(each for each in LADDERS[case.ladder] if str(each) == rung))
     total = hashlib.sha256()
@@ -86,6 +89,12 @@ def _case(name: str, rung: str | None) -> str:
     for weight, value in sorted(case.build().state_dict().items()):
         total.update(f"{weight}{tuple(value.shape)}".encode() + value.numpy().tobytes())
     return total.hexdigest()
+
+
+def _road(case: RoadCase) -> str:
+    """The inputs of a branch. Its shape does not count: another branch, of another shape, may cover it."""
+    mixed = case.branch.name if case.branch.mixes else ""
+    return hashlib.sha256(mixed.encode() + tiles.carried().tobytes()).hexdigest()
 
 
 def _digest(*parts: str) -> str:

@@ -85,10 +85,10 @@ def read_run(path: Path) -> Run:
     body = files.printable_document(body)
     body["mish_guard"]["candidate"]["diff"] = diff  # of many lines; it is only ever written to a file of its own
     tests = [test["metadata"]["measurement"] for test in body["tests"] if "measurement" in test.get("metadata", {})]
-    return run_from_json(body["mish_guard"], _by_key(tests, path))
+    return run_from_json(body["mish_guard"], _by_key(tests, path), path)
 
 
-def run_from_json(section: Mapping[str, Any], measurements: Mapping[str, Measurement]) -> Run:
+def run_from_json(section: Mapping[str, Any], measurements: Mapping[str, Measurement], path: Path) -> Run:
     """The run that `run_section` describes, with its measurements by key."""
     plain = ("broken", "controls_error", "conversions", "created", "matrix_sha256", "nonce", "partial")
     return Run(
@@ -97,7 +97,7 @@ def run_from_json(section: Mapping[str, Any], measurements: Mapping[str, Measure
         engines={place: _place_from_json(each) for place, each in section["engines"].items()},
         expected=tuple(section["expected"]),
         measurements=measurements,
-        against=_optional(section["against"], _against_from_json),
+        against=_optional(section["against"], lambda value: _against_from_json(value, path)),
         covered=tuple(Covered(**each) for each in section["covered"]),
         attempts=tuple(_attempt_from_json(each) for each in section["attempts"]),
         notes=tuple(section["notes"]),
@@ -139,9 +139,9 @@ def _against_to_json(against: Against) -> dict[str, Any]:
     return {"candidate": dataclasses.asdict(against.candidate), "measurements": cells}
 
 
-def _against_from_json(document: Mapping[str, Any]) -> Against:
-    cells = [measurement_from_json(cell) for cell in document["measurements"]]
-    return Against(candidate=Candidate(**document["candidate"]), measurements={str(cell.key): cell for cell in cells})
+def _against_from_json(document: Mapping[str, Any], path: Path) -> Against:
+    cells = {cell["cell"]: measurement_from_json(cell) for cell in document["measurements"]}
+    return Against(candidate=Candidate(**document["candidate"]), measurements=with_figures(cells, path))
 
 
 def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
