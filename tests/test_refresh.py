@@ -170,6 +170,7 @@ def test_a_gap_that_closes_is_stored_and_its_cell_required_from_then_on(
 
 @pytest.mark.parametrize("path", sorted(baseline.SHIPPED.glob("*.json")), ids=lambda path: path.stem)
 def test_the_shipped_baselines_hold_the_shipped_matrix(path: Path) -> None:
+    from mish_guard.candidate import locate
     from mish_guard.engines.emulator import profiles
     from mish_guard.matrix import plan
     from mish_guard.matrix.plan import Place
@@ -177,7 +178,8 @@ def test_the_shipped_baselines_hold_the_shipped_matrix(path: Path) -> None:
     stored = baseline.load(path)
     where = stored.provenance["place"]
     place = Place(name=where, is_neural_engine=profiles.get(where).is_neural_engine)
-    cells = {str(cell.key) for cell in plan.load(plan.DEFAULT, [place]) if not cell.key.role.is_control}
+    targets = locate.targets(locate.tree(locate.interpreter(None)))
+    cells = {str(cell.key) for cell in plan.load(plan.DEFAULT, [place], targets) if not cell.key.role.is_control}
     assert stored.cells.keys() == cells
     assert stored.provenance["matrix_sha256"] == plan.digest(plan.DEFAULT)
     assert stored.provenance["candidate"]["lowering"] == "exp"

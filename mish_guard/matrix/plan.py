@@ -11,7 +11,6 @@ from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import UnreadableFileError, UsageError
-from mish_guard.models import roads
 from mish_guard.records import Backend, CellKey, Family, Frontend, Role
 
 # The call that stands for one call for each deployment target of the tree.
@@ -88,6 +87,8 @@ def _routes(section: Mapping[str, Any] | None, targets: Sequence[str]) -> Iterat
     """The routes of the section `roads` as groups of cells."""
     if section is None:
         return
+    from mish_guard.models import roads
+
     for route in section["routes"]:
         for backend in route["backends"]:
             calls = [each for call in route["calls"] for each in _calls(call, Backend(backend), targets)]
