@@ -113,7 +113,7 @@ def _lines(graph: Graph, nodes: Sequence[Node], entry: str) -> Iterator[str]:
             labels[tensor.name] = f"t{number}" if place == 0 else f"t{number}.{place}"
         types = ", ".join(tensor.dtype.value for tensor in node.outputs)
         # Neural networks have no opsets.
-        opset = getattr(node, "opset", 0)
+        opset = node.opset
         yield f"{node.op}{f'@{opset}' if opset else ''}({operands}) -> {types}"
 
 

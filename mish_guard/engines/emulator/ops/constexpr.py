@@ -48,7 +48,7 @@ def lut_to_dense(*, indices: Array, lut: Array, vector_axis: Any = None) -> Arra
     axis = int(vector_axis) % indices.ndim
     shape = list(indices.shape)
     shape[axis] *= lut.shape[-1]
-    return np.moveaxis(vectors, -1, axis + 1).reshape(shape)
+    return np.asarray(np.moveaxis(vectors, -1, axis + 1).reshape(shape))
 
 
 def packed_sparse_to_dense(*, nonzero_data: Array, mask: Array, shape: Array) -> Array:
