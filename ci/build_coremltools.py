@@ -42,7 +42,12 @@ ROOT = Path(__file__).resolve().parent.parent
     help="Native libraries. [those of the pin]",
 )
 @click.option(
-    "--pin", "pin_file", type=click.Path(path_type=Path), default=ROOT / "ci" / "coremltools.yml", hidden=True
+    "--pin",
+    "pin_file",
+    type=click.Path(path_type=Path),
+    envvar="MISH_GUARD_PIN",
+    default=ROOT / "ci" / "coremltools.yml",
+    hidden=True,
 )
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build", help="Artefacts. [build/]"

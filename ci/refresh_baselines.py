@@ -3,7 +3,8 @@
     python3 ci/refresh_baselines.py --reason 'why the figures change' [options of `mish-guard refresh`]
 
 Builds and proves the tree first, runs the whole matrix three times, and stores nothing if a cell is over a ceiling, is
-gone, or gave different bits. `mish-guard-out/changes.md` holds the table of before and after for a pull request.
+gone, or gave different bits. `mish-guard-out/changes.md` holds the table of before and after,
+`mish-guard-out/baselines` the files that changed.
 """
 
 from __future__ import annotations
@@ -36,12 +37,23 @@ def main(options: Sequence[str]) -> int:
         refreshed = subprocess.run([*guard, "refresh", "--candidate", built.stdout.strip(), *options], check=False)
         if refreshed.returncode:
             return refreshed.returncode
+        _keep_changed(before, folder / "baselines")
         shown = [*guard, "diff-baselines", "--format", "markdown", str(before), str(BASELINES)]
         table = subprocess.run(shown, stdout=subprocess.PIPE, text=True, check=False)
     if table.returncode == 0:
         folder.mkdir(parents=True, exist_ok=True)
         changes.write_text(table.stdout, encoding="utf-8")
     return table.returncode
+
+
+def _keep_changed(before: Path, kept: Path) -> None:
+    """Copy the baselines that are new or other than they were: what a pull request is made of."""
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    for path in sorted(BASELINES.glob("*.json")):
+        old = before / path.name
+        if not old.exists() or old.read_bytes() != path.read_bytes():
+            shutil.copy2(path, kept)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard.errors import ExitCode, GuardError, UsageError
-from mish_guard.github import announce, comment, hardware, numbers, overall, proposal, words, workflow
+from mish_guard.github import announce, comment, hardware, numbers, overall, proposal, settings, words, workflow
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,14 +38,17 @@ def _parser() -> argparse.ArgumentParser:
         several = commands.add_parser(name, help=text)
         several.add_argument("--reports", type=Path, required=True, help="folder with one folder for each run")
         several.add_argument("--expect", nargs="*", default=[], help="names of the runs there must be")
+        several.add_argument("--base-court", choices=("true", "false"), default="false", help="whether one must be")
         several.add_argument("--out", type=Path, help="folder for verdict.json")
         several.set_defaults(run=run)
     commented = commands.add_parser("comment", help="comment VERDICT on the pull request of GITHUB_EVENT_PATH")
     commented.add_argument("verdict", type=Path)
     commented.set_defaults(run=_comment)
-    proposed = commands.add_parser("propose", help="open a pull request with the baselines of this checkout")
-    proposed.add_argument("changes", type=Path, help="Markdown with the table of before and after")
-    proposed.set_defaults(run=lambda options: proposal.propose(options.changes, Path.cwd()))
+    proposed = commands.add_parser("propose", help="open a pull request with baselines")
+    proposed.add_argument("folder", type=Path, help="the baselines that were measured, in a folder of their own")
+    proposed.set_defaults(run=lambda options: proposal.propose(options.folder, Path.cwd()))
+    set_up = commands.add_parser("settings", help="read the settings of GITHUB_REPOSITORY and say what is missing")
+    set_up.set_defaults(run=lambda _: settings.check(workflow.variable("GITHUB_REPOSITORY")))
     requested = commands.add_parser("request", help="check what the physical Macs are asked to judge")
     requested.set_defaults(run=lambda _: hardware.request())
     return parser
@@ -74,7 +77,13 @@ def _check(options: argparse.Namespace) -> ExitCode:
 
 
 def _gathered(options: argparse.Namespace) -> overall.Overall:
-    judged = overall.gather(_json(workflow.variable("NEEDS"), "NEEDS"), options.reports, options.expect)
+    has_base = options.base_court == "true"
+    judged = overall.gather(
+        _json(workflow.variable("NEEDS"), "NEEDS"),
+        options.reports,
+        [*options.expect, *([numbers.BASE_COURT] if has_base else [])],
+        may_be_skipped=() if has_base else ("base-court",),
+    )
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / comment.VERDICT).write_text(json.dumps(judged.to_json(), sort_keys=True, indent=1) + "\n")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from mish_guard.errors import ExitCode, UsageError
+from mish_guard.errors import ExitCode, UnreadableFileError, UsageError
 from mish_guard.github import api, numbers, overall, words
 from mish_guard.github.overall import Overall
 
@@ -20,6 +21,9 @@ WORKFLOW = ".github/workflows/mish-gate.yml"
 VERDICT = "verdict.json"
 _MARK = "<!-- mish-guard "
 _AUTHOR = "github-actions[bot]"
+
+# GitHub refuses comments of more than 65,536 characters; of these none is outside ASCII.
+_MOST_CHARACTERS = 60_000
 
 
 def comment(event: Any, verdict: Path) -> ExitCode:
@@ -34,16 +38,42 @@ def comment(event: Any, verdict: Path) -> ExitCode:
     if number is None:
         print("No open pull request has this commit as its head: nothing to comment on.")
         return ExitCode.PASS
-    body = render(overall.from_json(numbers.read(verdict)), commit=run["head_sha"], url=run["html_url"])
+    judged = _known(overall.from_json(numbers.read(verdict)))
+    body = render(judged, commit=run["head_sha"], url=run["html_url"], conclusion=str(run.get("conclusion")))
     print(_place(repository, number, body))
     return ExitCode.PASS
 
 
-def render(judged: Overall, *, commit: str, url: str) -> str:
-    """The comment: a mark that changes with the figures alone, the table, and since which commit it is so."""
-    figures = json.dumps(judged.to_json(), sort_keys=True)
+def render(judged: Overall, *, commit: str, url: str, conclusion: str) -> str:
+    """The comment: a mark that changes with the figures alone, the table, and since which commit it is so.
+
+    GitHub's own conclusion wins: a file that says otherwise is not repeated at all.
+    """
+    agrees = (judged.exit_code is ExitCode.PASS) == (conclusion == "success")
+    said = words.table(judged) if agrees else _contradiction(conclusion)
+    figures = json.dumps([judged.to_json(), agrees, conclusion == "success"], sort_keys=True)
     mark = f"{_MARK}{hashlib.sha256(figures.encode()).hexdigest()[:16]} -->"
-    return "\n".join([mark, *words.table(judged), "", f"Since commit {commit[:12]}: [the run]({url})."]) + "\n"
+    text = "\n".join([mark, *said])
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[:_MOST_CHARACTERS].rpartition(chr(10))[0]}\n\nMore does not fit here."
+    return f"{text}\n\nSince commit {commit[:12]}: [the run]({url}).\n"
+
+
+def _contradiction(conclusion: str) -> list[str]:
+    word = conclusion if conclusion.isalpha() else "unknown"
+    return [f"## The run ended as {word}, and the file that it left says otherwise", "", "Believe the run; open it."]
+
+
+def _known(judged: Overall) -> Overall:
+    """The verdict, if it names no run, job or defect but those that there are; raises UnreadableFileError else."""
+    defects = {name for run in judged.runs.values() if run is not None for name in run.defects}
+    unknown = sorted(
+        (judged.runs.keys() - numbers.RUNS) | (judged.jobs.keys() - numbers.JOBS) | (defects - numbers.known_defects())
+    )
+    if unknown:
+        msg = f"The verdict names {len(unknown)} runs, jobs or defects that there are not; nothing is commented."
+        raise UnreadableFileError(msg)
+    return judged
 
 
 def _gate_run(event: Any) -> Any:
@@ -56,8 +86,11 @@ def _gate_run(event: Any) -> Any:
 
 def _pull_request(repository: str, run: Any) -> int | None:
     """The open pull request whose head is the commit that was judged, in the repository it was judged for."""
-    head, branch = run["head_repository"], run["head_branch"]
-    listed = api.get_all(f"repos/{repository}/pulls?state=open&head={head['owner']['login']}:{branch}&per_page=100")
+    head = run["head_repository"]
+    if head is None:  # the fork was deleted in the meantime
+        return None
+    source = urllib.parse.quote(f"{head['owner']['login']}:{run['head_branch']}", safe=":")
+    listed = api.get_all(f"repos/{repository}/pulls?state=open&head={source}&per_page=100")
     fitting = [
         each["number"]
         for each in listed
@@ -70,7 +103,7 @@ def _place(repository: str, number: int, body: str) -> str:
     ours = [
         each
         for each in api.get_all(f"repos/{repository}/issues/{number}/comments?per_page=100")
-        if each["user"]["login"] == _AUTHOR and each["body"].startswith(_MARK)
+        if (each["user"] or {}).get("login") == _AUTHOR and (each["body"] or "").startswith(_MARK)
     ]
     if not ours:
         api.send("POST", f"repos/{repository}/issues/{number}/comments", {"body": body})

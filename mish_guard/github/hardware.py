@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 
-from mish_guard.errors import ExitCode, UsageError
+from mish_guard.errors import ExitCode, MachineError, UsageError
 from mish_guard.github import api, words, workflow
 from mish_guard.github.overall import Overall
 
 CHECK = "neural-engine"
+ENVIRONMENT = "ane-hardware"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -32,12 +33,32 @@ def request() -> ExitCode:
     if not _NUMBER.fullmatch(number) or not _COMMIT.fullmatch(commit):
         msg = "A dispatch wants the number of a pull request and the 40 hexadecimal digits of its head commit."
         raise UsageError(msg)
+    require_reviewers(repository)
     head = api.get(f"repos/{repository}/pulls/{number}")
     if head["state"] != "open" or head["head"]["sha"] != commit or not head["head"]["repo"]:
         msg = f"{commit} is not the head of the open pull request {number}. Take the commit that you reviewed."
         raise UsageError(msg)
     workflow.output(repository=head["head"]["repo"]["full_name"], commit=commit)
     return ExitCode.PASS
+
+
+def require_reviewers(repository: str) -> None:
+    """Raise UsageError unless somebody else than who asks must approve; an environment that is not there asks nobody.
+
+    GitHub makes an environment that a workflow names and nobody has set up, without any rule.
+    """
+    try:
+        rules = api.get(f"repos/{repository}/environments/{ENVIRONMENT}")["protection_rules"]
+    except (MachineError, KeyError, TypeError) as error:
+        msg = f"The environment '{ENVIRONMENT}' cannot be read: {error}. Make it in the settings, with reviewers."
+        raise UsageError(msg) from error
+    asked = [rule for rule in rules if rule.get("type") == "required_reviewers" and rule.get("reviewers")]
+    if not asked:
+        msg = f"The environment '{ENVIRONMENT}' has no required reviewers: nobody would have to approve. Set them."
+        raise UsageError(msg)
+    if not any(rule.get("prevent_self_review") is True for rule in asked):
+        msg = f"Who starts a run could approve it. Set 'Prevent self-review' in the environment '{ENVIRONMENT}'."
+        raise UsageError(msg)
 
 
 def write_check(judged: Overall, *, repository: str, commit: str, url: str) -> None:

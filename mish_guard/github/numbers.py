@@ -13,6 +13,11 @@ from mish_guard.errors import ExitCode, UnreadableFileError, Verdict
 
 VERDICTS = tuple(each.value for each in Verdict)
 
+# The runs and jobs of mish-gate.yml; a test compares them with that file.
+BASE_COURT = "mish-gate-base-court"
+RUNS = frozenset({"mish-gate-emulated", "mish-gate-core-ml-macos-26", "mish-gate-core-ml-macos-15", BASE_COURT})
+JOBS = frozenset({"emulated", "core-ml", "base-court"})
+
 # A report of the whole matrix takes well under a tenth of this; a larger file is none of ours.
 _MOST_BYTES = 8_000_000
 _MOST_ITEMS = 40
@@ -48,6 +53,12 @@ class Numbers:
     def to_json(self) -> dict[str, Any]:
         """As JSON types; `from_json` is the inverse."""
         return asdict(self)
+
+
+def known_defects() -> frozenset[str]:
+    """The ids in defects.yml, read without a YAML parser: the jobs that write to GitHub have none."""
+    text = (Path(__file__).parent.parent / "data" / "defects.yml").read_text(encoding="utf-8")
+    return frozenset(re.findall(r"^\s*- id: ([A-Z][A-Z0-9-]*)$", text, re.MULTILINE))
 
 
 def read(path: Path) -> Any:

@@ -17,6 +17,9 @@ _ORDER = (ExitCode.FAIL, ExitCode.BROKEN, ExitCode.LOST, ExitCode.NO_BASELINE, E
 _VERDICT = {ExitCode.PASS: "PASS", ExitCode.FAIL: "FAIL", ExitCode.BROKEN: "BROKEN"}
 
 
+_CLICK = "Next: Actions, refresh-baselines, Run workflow, with what: missing; then merge the pull request that it opens"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overall:
     """The verdict of a workflow: of its jobs by name, and of its gate runs by name (None: no readable report)."""
@@ -44,7 +47,16 @@ class Overall:
         defects = sorted({name for run in self.runs.values() if run is not None for name in run.defects})
         if defects:
             return f"{self.verdict}: reintroduces {', '.join(defects)}"
+        first_day = self._without_baseline()
+        if first_day:
+            return f"{self.verdict}: no baseline yet for {', '.join(first_day)}. {_CLICK}"
         return f"{self.verdict}: {'; '.join(self._reasons()) or 'every job passed'}"
+
+    def _without_baseline(self) -> list[str]:
+        """The runs that only lack a baseline, if that is all that is missing anywhere."""
+        if self.exit_code is not ExitCode.NO_BASELINE:
+            return []
+        return [name for name, run in self.runs.items() if run and run.exit_code == ExitCode.NO_BASELINE]
 
     def _reasons(self) -> Iterator[str]:
         yield from (f"job {name} ended as {result}" for name, result in self.jobs.items() if result != "success")
@@ -59,12 +71,14 @@ class Overall:
         return {"jobs": dict(self.jobs), "runs": runs}
 
 
-def gather(needs: Any, reports: Path, expected: Sequence[str]) -> Overall:
+def gather(needs: Any, reports: Path, expected: Sequence[str], may_be_skipped: Sequence[str] = ()) -> Overall:
     """The verdict of the jobs in `needs` (GitHub's context) and of the expected runs, each a folder in `reports`.
 
-    Raises UnreadableFileError for a `needs` that is not GitHub's. An unreadable report counts as none.
+    A job in `may_be_skipped` that was skipped does not count; one that ended otherwise does. Raises UnreadableFileError
+    for a `needs` that is not GitHub's. An unreadable report counts as none.
     """
-    return Overall(jobs=_jobs(needs), runs={name: _run(reports / name / REPORT) for name in expected})
+    jobs = {name: result for name, result in _jobs(needs).items() if (name, result) not in _skipped(may_be_skipped)}
+    return Overall(jobs=jobs, runs={name: _run(reports / name / REPORT) for name in expected})
 
 
 def from_json(document: Any) -> Overall:
@@ -80,6 +94,10 @@ def from_json(document: Any) -> Overall:
         msg = "The verdict names jobs or runs in a form that no job has."
         raise UnreadableFileError(msg)
     return Overall(jobs=dict(jobs), runs=runs)
+
+
+def _skipped(names: Sequence[str]) -> set[tuple[str, str]]:
+    return {(name, "skipped") for name in names}
 
 
 def _jobs(needs: Any) -> dict[str, str]:

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -45,20 +44,18 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
     (tree / "mish_guard" / "matrix" / "matrix.yml").write_text(SMALL_MATRIX)
     shutil.rmtree(tree / "mish_guard" / "data" / "baselines")
     _refresh(tree, made.folder)
-    _refresh(tree, made.folder, "--engine=coreml", "--profile=cpu-only", environment=mac("hosted-vm", made.folder))
+    vm = virtual_mac.interpreter(virtual_mac.SCENARIOS / "hosted-vm.yml", made.folder / "vm")
+    _refresh(tree, made.folder, "--engine=coreml", "--profile=cpu-only", python=vm)
     commit(tree, "small matrix")
     return made
 
 
-def _refresh(tree: Path, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+def _refresh(tree: Path, folder: Path, *options: str, python: Path = Path(sys.executable)) -> None:
     """Baselines of the small matrix through the pinned lowering."""
     package = tree / "mish_guard"
-    command = [sys.executable, "-m", "mish_guard", "refresh", "--reason=tests", "--lowering=exp", "--repeats=2"]
+    command = [str(python), "-m", "mish_guard", "refresh", "--reason=tests", "--lowering=exp", "--repeats=2"]
     command += [f"--matrix={package / 'matrix' / 'matrix.yml'}", f"--baselines={package / 'data' / 'baselines'}"]
-    subprocess.run(
-        [*command, f"--out={folder / 'out'}", *options],
-        env={**os.environ, **(environment or {})}, check=True, capture_output=True,
-    )  # fmt: skip
+    subprocess.run([*command, f"--out={folder / 'out'}", *options], check=True, capture_output=True)
 
 
 def mac(scenario: str, folder: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ MACS = ("core-ml (macos-26)", "core-ml (macos-15)")
 def _known_to_act(workflow: Path, commit: str) -> None:
     """act does not know who holds a called workflow: what GitHub would put there is written into the file."""
     text = workflow.read_text()
-    assert text.count("job.workflow_repository") == text.count("job.workflow_sha") == 5
+    assert text.count("job.workflow_repository") == text.count("job.workflow_sha") == 6
     workflow.write_text(text.replace("job.workflow_repository", f"'{NAME}'").replace("job.workflow_sha", f"'{commit}'"))
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mish_guard.errors import UnreadableFileError
-from mish_guard.github import comment, overall
-from tests.workflows.hub import NAME, Hub, Ran, git
+from mish_guard.github import comment, numbers, overall
+from tests.workflows.hub import NAME, ROOT, Hub, Ran, git
 
 HEAD = "c" * 40
 PULLS = f"repos/{NAME}/pulls?state=open&head=stranger:patch-1&per_page=100"
@@ -98,7 +99,7 @@ def test_the_verdict_is_commented_once(end: Any) -> None:
 
 
 def test_the_comment_is_edited_only_when_the_figures_change(end: Any) -> None:
-    old = comment.render(overall.from_json(VERDICT), commit="d" * 40, url="https://example.org")
+    old = comment.render(overall.from_json(VERDICT), commit="d" * 40, url="https://example.org", conclusion="failure")
     assert sent(end(VERDICT, comments=(_ours(old),))) == []
     changed = json.loads(json.dumps(VERDICT))
     changed["runs"]["mish-gate-emulated"]["counts"]["same"] = 99
@@ -120,12 +121,27 @@ def test_a_comment_of_somebody_else_is_left_alone(end: Any) -> None:
         "[" * 100_000,
         {**VERDICT, "runs": {"@everybody": None}},
         {**VERDICT, "jobs": {"emulated": "<img src=x>"}},
+        {**VERDICT, "runs": {"mish-gate-mine": None}},
+        {**VERDICT, "jobs": {"mine": "success"}},
+        {"jobs": {}, "runs": {"mish-gate-emulated": {**VERDICT["runs"]["mish-gate-emulated"], "defects": ["BUY-NOW"]}}},
         {"jobs": {}, "runs": {"a": {**VERDICT["runs"]["mish-gate-emulated"], "defects": ["[x](http://x)"]}}},
         {"jobs": {}, "runs": {"a": {**VERDICT["runs"]["mish-gate-emulated"], "coremltools": "9.0 @all"}}},
         {"jobs": {}, "runs": {"a": {**VERDICT["runs"]["mish-gate-emulated"], "counts": {"same": "many"}}}},
         {"jobs": {}, "runs": {"a": {**VERDICT["runs"]["mish-gate-emulated"], "verdict": "PASS"}}},
     ],
-    ids=["empty", "deep", "name", "result", "defect", "version", "count", "contradiction"],
+    ids=[
+        "empty",
+        "deep",
+        "name",
+        "result",
+        "run",
+        "job",
+        "unknown defect",
+        "defect",
+        "version",
+        "count",
+        "contradiction",
+    ],
 )
 def test_whatever_is_no_verdict_is_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: object
@@ -150,3 +166,69 @@ def test_a_commit_that_is_not_the_head_of_that_pull_request_is_not_commented(end
 def test_another_workflow_of_the_same_name_is_refused(end: Any) -> None:
     ran = end(VERDICT, path=".github/workflows/mine.yml")
     assert (ran.jobs, sent(ran)) == ({"comment": "failure"}, [])
+
+
+def _commented(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verdict: Any = VERDICT, **of_run: Any
+) -> tuple[list[str], list[Any]]:
+    """What is asked of GitHub, and sent, for the end of a run; in process."""
+    asked: list[str] = []
+    sent: list[Any] = []
+
+    def get_all(path: str) -> list[Any]:
+        asked.append(path)
+        known = {"number": 7, "head": {"sha": HEAD, "repo": {"id": 5}}}
+        return [known] if "/pulls?" in path else []
+
+    monkeypatch.setattr("mish_guard.github.api.get_all", get_all)
+    monkeypatch.setattr("mish_guard.github.api.send", lambda *each: sent.append(each))
+    (tmp_path / "verdict.json").write_text(json.dumps(verdict))
+    event = {"repository": {"full_name": NAME}, "workflow_run": {**_run(comment.WORKFLOW), **of_run}}
+    comment.comment(event, tmp_path / "verdict.json")
+    return asked, sent
+
+
+@pytest.mark.parametrize(
+    ("branch", "spelled"),
+    [("fix#12", "fix%2312"), ("a&state=closed", "a%26state%3Dclosed"), ("c++", "c%2B%2B"), ("a/b c", "a%2Fb%20c")],
+)
+def test_a_branch_of_any_name_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, branch: str, spelled: str
+) -> None:
+    asked, sent = _commented(monkeypatch, tmp_path, head_branch=branch)
+    assert asked[0] == f"repos/{NAME}/pulls?state=open&head=stranger:{spelled}&per_page=100"
+    assert len(sent) == 1
+
+
+def test_a_fork_that_was_deleted_gets_no_comment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert _commented(monkeypatch, tmp_path, head_repository=None) == ([], [])
+
+
+def test_the_conclusion_of_github_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run that failed can leave a file that says PASS, and the reverse."""
+    passed = {
+        "jobs": {"emulated": "success"},
+        "runs": {"mish-gate-emulated": dict(VERDICT["runs"]["mish-gate-emulated"])},
+    }
+    passed["runs"]["mish-gate-emulated"].update(verdict="PASS", exit_code=0, defects=[])
+    for verdict, conclusion in ((passed, "failure"), (VERDICT, "success")):
+        _, ((_, _, body),) = _commented(monkeypatch, tmp_path, verdict, conclusion=conclusion)
+        assert f"## The run ended as {conclusion}, and the file that it left says otherwise" in body["body"]
+        assert "| run | verdict |" not in body["body"]
+
+
+def test_a_comment_is_never_larger_than_github_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mish_guard.github.words.table", lambda _: ["x" * 99] * 2000)
+    judged = overall.from_json(VERDICT)
+    text = comment.render(judged, commit=HEAD, url="https://example.org", conclusion="failure")
+    assert len(text.encode()) < 61_000
+    assert "More does not fit here." in text
+
+
+def test_the_known_runs_and_jobs_are_those_of_the_workflow() -> None:
+    text = (ROOT / comment.WORKFLOW).read_text()
+    needs = re.findall(r"needs: \[(.*)\]", text)[0].split(", ")
+    expected = re.findall(r"--expect (.*)", text)[0].split()
+    assert set(needs) == numbers.JOBS
+    assert {*expected, numbers.BASE_COURT} == numbers.RUNS
+    assert numbers.known_defects() >= {"MISH-SOFTPLUS-CLIFF", "LSE-OVERFLOW"}

@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
+from mish_guard.errors import MachineError
+from mish_guard.github.__main__ import main
 from tests.workflows.conftest import mac
 from tests.workflows.hub import NAME, ROOT, Hub, Ran, git
 
 CHIPS = ("--var", 'MISH_GUARD_CHIPS=["ane-m3"]')
+
+
+REVIEWERS = {"type": "required_reviewers", "prevent_self_review": True, "reviewers": [{"type": "Team"}]}
+ENVIRONMENT: dict[str, Any] = {"protection_rules": [REVIEWERS]}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,7 @@ def dispatch(hub: Hub, number: str, commit: str, head: str, state: str = "open")
     main = git(hub.repository(NAME), "rev-parse", "main").strip()
     return {
         "payload": {"inputs": {"pull-request": number, "commit": commit}},
-        "answers": {f"repos/{NAME}/pulls/7": request},
+        "answers": {f"repos/{NAME}/pulls/7": request, f"repos/{NAME}/environments/ane-hardware": ENVIRONMENT},
         "commit": main,
     }
 
@@ -74,13 +80,31 @@ def test_the_verdict_of_a_reviewed_commit_becomes_its_check(hub: Hub, physical: 
         ("7", "a" * 40, "closed"),
         ("8", "a" * 40, "open"),
         ("7; touch trapped", "a" * 40, "open"),
-        ("$(touch trapped)", "a" * 40, "open"),
+        ("7", "a" * 40, "nobody approves"),
     ],
 )
 def test_anything_but_the_head_of_an_open_pull_request_is_refused(
-    hub: Hub, number: str, commit: str, state: str
+    monkeypatch: pytest.MonkeyPatch, number: str, commit: str, state: str
 ) -> None:
-    asked = dispatch(hub, number, commit, "a" * 40, state)
+    """In process, by the command that the job `request` runs; the next test runs the job."""
+    answers = {
+        f"repos/{NAME}/pulls/7": {"state": state, "head": {"sha": "a" * 40, "repo": {"full_name": NAME}}},
+        f"repos/{NAME}/environments/ane-hardware": {} if state == "nobody approves" else ENVIRONMENT,
+    }
+
+    def get(path: str) -> Any:
+        if path not in answers:
+            raise MachineError(path)
+        return answers[path]
+
+    monkeypatch.setattr("mish_guard.github.api.get", get)
+    for name, value in (("GITHUB_REPOSITORY", NAME), ("PULL_REQUEST", number), ("COMMIT", commit)):
+        monkeypatch.setenv(name, value)
+    assert main(["request"]) != 0
+
+
+def test_a_request_that_is_refused_reaches_no_mac(hub: Hub) -> None:
+    asked = dispatch(hub, "$(touch trapped)", "a" * 40, "a" * 40)
     ran = hub.run("neural-engine", "workflow_dispatch", asked.pop("payload"), *CHIPS, **asked)
     assert ran.jobs["request"] == "failure"
     assert "measure (ane-m3)" not in ran.jobs

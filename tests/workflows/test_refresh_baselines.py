@@ -7,9 +7,11 @@ from typing import Any
 
 from tests.workflows.hub import NAME, Hub, Ran, git
 
+MEASURE = "measure (ubuntu-24.04)"
+
 
 def refresh(hub: Hub, commit: str, reason: str = "a test") -> Ran:
-    inputs = {"reason": reason, "engine": "emulator", "runner": "ubuntu-24.04", "profile": ""}
+    inputs = {"reason": reason, "what": "one", "engine": "emulator", "runner": "ubuntu-24.04", "profile": ""}
     payload: dict[str, Any] = {"inputs": inputs, "ref": "refs/heads/main"}
     return hub.run("refresh-baselines", "workflow_dispatch", payload, "--defaultbranch=main", commit=commit)
 
@@ -23,8 +25,8 @@ def test_new_baselines_become_a_draft_pull_request(hub: Hub) -> None:
 
     spell = 'a test"; touch trapped; $(touch trapped)'
     ran = refresh(hub, hub.branch(NAME, "lost", lose), spell)
-    assert ran.jobs == {"measure": "success", "propose": "success"}
-    assert "**Baselines**: 8 cells unchanged, 0 changed or gone, 2 new." in ran.summary("measure")
+    assert ran.jobs == {MEASURE: "success", "propose": "success"}
+    assert "**Baselines**: 8 cells unchanged, 0 changed or gone, 2 new." in ran.summary(MEASURE)
     (call,) = [json.loads(each.removeprefix("gh ")) for each in ran.calls if each.startswith("gh ")]
     assert "--draft" in call["create"]
     assert spell in call["body"]
@@ -44,7 +46,7 @@ def test_a_run_over_a_ceiling_proposes_nothing(hub: Hub) -> None:
         path.write_text(path.read_text().replace("lowering: exp", "lowering: as-is"))
 
     ran = refresh(hub, hub.branch(NAME, "bad-refresh", pin_as_is))
-    assert ran.jobs["measure"] == "failure"
+    assert ran.jobs[MEASURE] == "failure"
     assert ran.jobs.get("propose") != "success"
     assert "No baseline moves a ceiling" in ran.log
     assert not [each for each in ran.calls if each.startswith("gh")]

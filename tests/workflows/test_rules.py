@@ -14,6 +14,7 @@ from tests.workflows.hub import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
+IMPORTED = re.compile(r"^\s*(?:from|import) (mish_guard[\w.]*)(?: import ([\w, ]+))?", re.MULTILINE)
 PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 
@@ -97,6 +98,77 @@ def test_the_gate_cannot_be_skipped_by_path_or_branch() -> None:
         assert not {"paths", "paths-ignore", "branches"} & set(events["pull_request"] or {})
 
 
-def test_baselines_have_an_owner() -> None:
-    owners = (ROOT / ".github" / "CODEOWNERS").read_text()
-    assert re.search(r"^/mish_guard/data/ @", owners, re.MULTILINE)
+def _owned(path: str) -> bool:
+    """Whether a line of CODEOWNERS covers a path; only folders and files from the root are used there."""
+    lines = [line.split() for line in (ROOT / ".github" / "CODEOWNERS").read_text().splitlines()]
+    patterns = [words[0] for words in lines if words and not words[0].startswith("#") and len(words) > 1]
+    assert all(pattern.startswith("/") and "*" not in pattern for pattern in patterns)
+    return any(f"/{path}".startswith(each) if each.endswith("/") else f"/{path}" == each for each in patterns)
+
+
+def test_everything_that_judges_has_an_owner() -> None:
+    """What the commands import, directly or not, what they read, and what starts them."""
+    seen: set[Path] = set()
+    waiting = [ROOT / "mish_guard" / "cli.py", ROOT / "mish_guard" / "github" / "__main__.py"]
+    waiting += sorted((ROOT / "mish_guard" / "matrix").glob("*.py"))
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in re.findall(
+            r"^\s*(?:from|import) (mish_guard[\w.]*)(?: import ([\w, ]+))?", path.read_text(), re.MULTILINE
+        ):
+            parts = [name[0], *(f"{name[0]}.{each.strip()}" for each in name[1].split(","))]
+            for module in parts:
+                place = ROOT.joinpath(*module.split("."))
+                waiting += [each for each in (place.with_suffix(".py"), place / "__init__.py") if each.exists()]
+    assert len(seen) > 60
+    judged = [str(path.relative_to(ROOT)) for path in seen]
+    judged += [str(path.relative_to(ROOT)) for path in (ROOT / "mish_guard" / "data").rglob("*") if path.is_file()]
+    judged += ["mish_guard/matrix/matrix.yml", "ci/gate", "ci/coremltools.yml", "pyproject.toml", ".ci/run"]
+    judged += [str(path.relative_to(ROOT)) for path in [*WORKFLOWS, *ACTIONS]] + [".github/CODEOWNERS"]
+    assert [path for path in judged if not _owned(path)] == []
+    assert not _owned("README.md")
+
+
+def test_nothing_is_cached_after_foreign_code_ran() -> None:
+    """Every save stands before the first step that builds or judges a tree of others."""
+    names = [step["name"] for step in steps(ROOT / ".github" / "actions" / "mish-gate" / "action.yml")]
+    saves = [names.index(name) for name in names if name.startswith("Save")]
+    assert saves
+    assert max(saves) < min(names.index("Examine the machine"), names.index("Judge the tree"))
+    assert names.index("Save the environment") < names.index("Key of the native libraries")
+    for step in steps(ROOT / ".github" / "actions" / "mish-gate" / "action.yml"):
+        if step["name"] in ("Build the pinned tree", "Save the native libraries"):
+            assert "!inputs.path && !inputs.repository" in step["if"]
+
+
+def test_a_mac_of_ones_own_installs_no_python() -> None:
+    for path in ACTIONS:
+        (python,) = [step for step in steps(path) if step["name"] == "Python"]
+        assert python["if"] == "runner.environment != 'self-hosted'"
+
+
+def test_only_false_weakens_a_run_and_a_report_is_never_older_than_its_job() -> None:
+    found = {step["name"]: step for step in steps(ROOT / ".github" / "actions" / "mish-gate" / "action.yml")}
+    assert next(iter(found)) == "Forget older reports"
+    assert found["Judge the tree"]["env"]["MISH_GUARD_ALLOW_UNARMED"] == "${{ inputs.require-armed == 'false' }}"
+
+
+def test_the_court_of_the_base_runs_nothing_of_the_pull_request() -> None:
+    text = (ROOT / ".github" / "workflows" / "mish-gate.yml").read_text()
+    job = yaml.safe_load(text)["jobs"]["base-court"]
+    used = [step.get("uses", step.get("run", "")) for step in job["steps"]]
+    own = [each for each in used if each.startswith("./")]
+    assert own == ["./.base/.github/actions/mish-gate"]
+    assert [each for each in used if "ci/" in each and not each.startswith("./.base")] == []
+    assert "HEAD^1" in text
+    assert "pull_request.base.sha" not in text
+    assert "edited" in yaml.safe_load(text)[True]["pull_request"]["types"]
+
+
+def test_what_is_proposed_is_unpacked_into_a_folder_of_its_own() -> None:
+    job = jobs(ROOT / ".github" / "workflows" / "refresh-baselines.yml")["propose"]
+    (fetch,) = [step for step in job["steps"] if str(step.get("uses", "")).startswith("actions/download-artifact@")]
+    assert fetch["with"]["path"] == "${{ runner.temp }}/baselines"

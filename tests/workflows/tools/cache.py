@@ -11,6 +11,8 @@ import sys
 import venv
 from pathlib import Path
 
+MAC = ("MISH_GUARD_VIRTUAL_MAC", "MISH_GUARD_VIRTUAL_STATE", "MISH_GUARD_TIMEOUT", "PATH")
+
 
 def restore(folder: str, key: str) -> None:
     root = Path(folder).parent
@@ -30,6 +32,12 @@ def borrow(folder: str) -> None:
     (packages / "a.pth").write_text(f"{root}\n")
     base = os.environ["STAND_IN_PACKAGES"]
     (packages / "b.pth").write_text(f"import site; site.addsitedir({base!r})\n")
+    woken = {name: os.environ[name] for name in MAC if name in os.environ}
+    if MAC[0] in woken:
+        # However isolated a process of this environment is started, it lives on the virtual Mac of the job.
+        script = str(Path(__file__).parents[2] / "virtual_mac" / "site" / "sitecustomize.py")
+        wake_up = f"import os, runpy; os.environ.update({woken!r}); runpy.run_path({script!r})"
+        (packages / "c.pth").write_text(f"{wake_up}\n")
     (root / "build").mkdir(exist_ok=True)
     (root / "build" / "downloads").symlink_to(os.environ["STAND_IN_DOWNLOADS"])
 
