@@ -488,6 +488,31 @@ def doctor(profiles: Sequence[str], form: str) -> int:
     return command.show(profiles, form=Format(form))
 
 
+@cli.command()
+@_matrix
+@_out
+@click.option("--candidate", type=click.Path(path_type=Path, exists=True), help="Python or folder with a coremltools.")
+@click.option("--lowering", default="as-is", show_default=True, help="As of `gate`.")
+def measure(matrix: Path | None, out: Path, candidate: Path | None, lowering: str) -> int:
+    """Measure this Mac on the CPU and the Neural Engine and leave one file to send, which names nobody."""
+    from mish_guard.commands import measure as command
+    from mish_guard.matrix.order import Order
+
+    return command.measure(Order(matrix=matrix, candidate=candidate, lowering=lowering), out)
+
+
+@cli.command()
+@click.argument("file", type=_FILE)
+@_baselines
+@click.option("--reason", required=True, help="Who sent it, and where; stored with the figures.")
+def store(file: Path, baselines: Path | None, reason: str) -> int:
+    """Check the FILE that `measure` left on somebody's Mac, show what it says, and store its baselines."""
+    from mish_guard.commands import measure as command
+    from mish_guard.results import baseline
+
+    return command.store(file, baselines=baselines or baseline.SHIPPED, reason=reason)
+
+
 @cli.command("rebuild-controls")
 @click.option("--reason", required=True, help="Why the controls change; stored with them.")
 @click.option("--controls", type=_DIRECTORY, help="Folder to replace. [the one in the package]")

@@ -55,7 +55,8 @@ def _refresh(tree: Path, folder: Path, *options: str, python: Path = Path(sys.ex
     package = tree / "mish_guard"
     command = [str(python), "-m", "mish_guard", "refresh", "--reason=tests", "--lowering=exp", "--repeats=2"]
     command += [f"--matrix={package / 'matrix' / 'matrix.yml'}", f"--baselines={package / 'data' / 'baselines'}"]
-    subprocess.run([*command, f"--out={folder / 'out'}", *options], check=True, capture_output=True)
+    done = subprocess.run([*command, f"--out={folder / 'out'}", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def mac(scenario: str, folder: Path) -> dict[str, str]:

@@ -206,11 +206,8 @@ def test_a_fork_that_was_deleted_gets_no_comment(monkeypatch: pytest.MonkeyPatch
 
 def test_the_conclusion_of_github_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A run that failed can leave a file that says PASS, and the reverse."""
-    passed = {
-        "jobs": {"emulated": "success"},
-        "runs": {"mish-gate-emulated": dict(VERDICT["runs"]["mish-gate-emulated"])},
-    }
-    passed["runs"]["mish-gate-emulated"].update(verdict="PASS", exit_code=0, defects=[])
+    run = {**VERDICT["runs"]["mish-gate-emulated"], "verdict": "PASS", "exit_code": 0, "defects": []}
+    passed: dict[str, Any] = {"jobs": {"emulated": "success"}, "runs": {"mish-gate-emulated": run}}
     for verdict, conclusion in ((passed, "failure"), (VERDICT, "success")):
         _, ((_, _, body),) = _commented(monkeypatch, tmp_path, verdict, conclusion=conclusion)
         assert f"## The run ended as {conclusion}, and the file that it left says otherwise" in body["body"]

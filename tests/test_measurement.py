@@ -1,0 +1,166 @@
+"""From a volunteer's Mac to a stored baseline: what the file holds, what it says, and which files are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mish_guard import files
+from mish_guard.errors import ExitCode
+from mish_guard.records import Run
+from mish_guard.report import chip
+from mish_guard.results import measurement, run_file
+from tests import virtual_mac
+from tests.conftest import SMALL_MATRIX, Invoke
+
+
+def _measured(folder: Path, scenario: str) -> tuple[Path, str, str]:
+    """The file that `measure` leaves on a virtual Mac, and what it printed."""
+    (folder / "matrix.yml").write_text(SMALL_MATRIX)
+    python = virtual_mac.interpreter(virtual_mac.SCENARIOS / f"{scenario}.yml", folder)
+    command = [str(python), "-I", "-m", "mish_guard", "measure", "--lowering", "exp"]
+    command += ["--matrix", str(folder / "matrix.yml"), "--out", str(folder / "out")]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "out" / measurement.NAME, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def m3_max(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    return _measured(tmp_path_factory.mktemp("m3-max"), "m3-max")
+
+
+@pytest.fixture(scope="module")
+def run(m3_max: tuple[Path, str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return measurement.read(m3_max[0], tmp_path_factory.mktemp("read"))[0]
+
+
+def test_a_mac_says_in_plain_words_what_it_did(m3_max: tuple[Path, str, str]) -> None:
+    path, said, before = m3_max
+    lines = said.splitlines()
+    good = "the lowering under test is inside its ceiling in all 1 required cells"
+    assert lines[0] == (
+        "Apple M3 Max, macOS 26.3, cpu-and-ne: mish through native softplus is wrong from x = 10.3984; " + good + "."
+    )
+    assert lines[1] == f"Apple M3 Max, macOS 26.3, cpu-only: {good}."
+    assert (
+        lines[-1]
+        == f"Next: attach {path} to a new issue at https://github.com/mish-guard/mish-guard/issues/new?template=measurement.yml"
+    )
+    assert len([line for line in lines if "? " in line]) == 8
+    assert "Which devices does Core ML list here? cpu, gpu, ne" in lines
+    assert "no serial number, no user name, no path" in before
+
+
+def test_the_file_names_nobody(m3_max: tuple[Path, str, str]) -> None:
+    text = m3_max[0].read_text()
+    assert str(m3_max[0].parent.parent) not in text
+    assert str(files.DATA.parent.parent) not in text
+    assert "(path)" in text
+
+
+def test_a_hosted_machine_is_not_asked_for_a_neural_engine(tmp_path: Path, invoke: Invoke) -> None:
+    path, said, _ = _measured(tmp_path, "hosted-vm")
+    assert "Apple M1 (Virtual), macOS 15.6: no Neural Engine was measured." in said
+    assert invoke("store", path, "--reason", "a test", "--baselines", tmp_path / "kept").code == 0
+    assert [each.name for each in (tmp_path / "kept").iterdir()] == ["coreml-vm-macos15-cpu-only.json"]
+
+
+@pytest.mark.parametrize(
+    ("mac", "key"), [("Apple M1 Pro", "m1-pro"), ("Apple M4", "m4"), ("Apple M6 Ultra", "m6-ultra")]
+)
+def test_other_chips_have_words_and_names_of_their_own(run: Run, mac: str, key: str) -> None:
+    device = run.engines["cpu-only"].device
+    changed = {**device, "hardware": {**device["hardware"], "chip": mac}, "baseline_key": f"{key}-macos26"}
+    engines = {place: dataclasses.replace(each, device=changed) for place, each in run.engines.items()}
+    assert next(iter(chip.words(dataclasses.replace(run, engines=engines)))).startswith(f"{mac}, macOS 26.3, ")
+
+
+def test_a_good_file_becomes_a_baseline_for_each_place(
+    m3_max: tuple[Path, str, str], tmp_path: Path, invoke: Invoke
+) -> None:
+    ended = invoke("store", m3_max[0], "--reason", "sent by a test", "--baselines", tmp_path / "kept")
+    assert ended.code == 0, ended.err
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {
+        "coreml-m3-max-macos26-cpu-only.json",
+        "coreml-m3-max-macos26-cpu-and-ne.json",
+    }
+    assert "wrong from x = 10.3984" in ended.out
+
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+def _places(document: dict[str, Any]) -> Any:
+    return document["mish_guard"]["engines"]
+
+
+def _cell(document: dict[str, Any], start: str) -> Any:
+    cells = [test["metadata"]["measurement"] for test in document["tests"] if "measurement" in test.get("metadata", {})]
+    return next(cell for cell in cells if cell["cell"].startswith(start))
+
+
+def _swap_controls(document: dict[str, Any]) -> None:
+    good, bad = _cell(document, "positive-control"), _cell(document, "negative-control")
+    good["figures"], bad["figures"] = bad["figures"], good["figures"]
+
+
+def _every_device(name: str, value: Any) -> Edit:
+    def edit(document: dict[str, Any]) -> None:
+        for each in _places(document).values():
+            each["device"][name] = value
+
+    return edit
+
+
+def _virtual(document: dict[str, Any]) -> None:
+    for each in _places(document).values():
+        each["device"]["hardware"]["is_vm"] = True
+
+
+BAD: dict[str, tuple[Edit, str]] = {
+    "emulated": (lambda d: _places(d)["cpu-only"].update(engine="emulator"), "not Core ML on a Mac"),
+    "no hardware": (lambda d: _places(d)["cpu-only"].update(is_hardware=False), "not Core ML on a Mac"),
+    "nameless": (_every_device("baseline_key", None), "which chip and macOS"),
+    "two machines": (lambda d: _places(d)["cpu-only"]["device"].update(timeout_seconds=1), "different machines"),
+    "virtual": (_virtual, "a virtual machine has no Neural Engine"),
+    "cells gone": (lambda d: d["tests"].pop(), "missing"),
+    "partial": (lambda d: d["mish_guard"].update(partial="sweep/*"), "missing"),
+    "broken": (lambda d: d["mish_guard"].update(broken="files changed"), "proves nothing: files changed"),
+    "controls swapped": (_swap_controls, "the positive control does not pass"),
+    "place without cells": (lambda d: _places(d).update(ghost=_places(d)["cpu-only"]), "cells and places do not agree"),
+}
+
+
+@pytest.mark.parametrize("name", [*BAD, "seal", "kind", "results alone"])
+def test_a_bad_file_is_refused_and_nothing_is_stored(
+    m3_max: tuple[Path, str, str], tmp_path: Path, invoke: Invoke, name: str
+) -> None:
+    document = json.loads(m3_max[0].read_text())
+    words = {"seal": "sha256 does not match", "kind": "is no measurement", "results alone": "is no measurement"}.get(
+        name
+    )
+    if name in BAD:
+        edit, words = BAD[name]
+        inner = document["results"]
+        edit(inner)
+        inner.pop("sha256")
+        document["results"] = run_file.sealed(inner)
+    document.pop("sha256")
+    if name == "kind":
+        document["kind"] = "another"
+    sealed = document["results"] if name == "results alone" else run_file.sealed(document)
+    if name == "seal":
+        sealed["answers"] = []
+    path = tmp_path / "sent.json"
+    path.write_text(files.readable_json(sealed))
+    ended = invoke("store", path, "--reason", "a test", "--baselines", tmp_path / "kept")
+    assert ended.code == ExitCode.USAGE
+    assert str(words) in ended.err
+    assert not (tmp_path / "kept").exists()
