@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mish_guard.errors import UnreadableFileError
+from mish_guard.errors import UnreadableFileError, UsageError
 from mish_guard.github import comment, numbers, overall
 from tests.workflows.hub import NAME, ROOT, Hub, Ran, git
 
@@ -38,26 +38,19 @@ VERDICT: dict[str, Any] = {
 def end(hub: Hub) -> Any:
     """The end of a fork's gate run that left a verdict, with what GitHub knows of pull requests and comments."""
 
-    def run(
-        verdict: object,
-        *,
-        comments: tuple[Any, ...] = (),
-        head: str = HEAD,
-        repository: int = 5,
-        path: str = comment.WORKFLOW,
-    ) -> Ran:
+    def run(verdict: object) -> Ran:
         main = git(hub.repository(NAME), "rev-parse", "main").strip()
         number = len(list(hub.folder.glob("run-*")))
         artifact = hub.folder / f"artifacts-{number}" / "verdict"
         artifact.mkdir(parents=True)
         (artifact / "verdict.json").write_text(verdict if isinstance(verdict, str) else json.dumps(verdict))
-        request = {"number": 7, "head": {"sha": head, "repo": {"id": repository}}}
+        request = {"number": 7, "head": {"sha": HEAD, "repo": {"id": 5}}}
         return hub.run(
             "comment",
             "workflow_run",
-            {"action": "completed", "workflow_run": _run(path)},
+            {"action": "completed", "workflow_run": _run(comment.WORKFLOW)},
             commit=main,
-            answers={PULLS: [request], COMMENTS: list(comments)},
+            answers={PULLS: [request], COMMENTS: []},
             environment={"STAND_IN_ARTIFACTS": str(artifact.parent)},
         )
 
@@ -98,20 +91,21 @@ def test_the_verdict_is_commented_once(end: Any) -> None:
     assert f"Since commit {HEAD[:12]}" in body
 
 
-def test_the_comment_is_edited_only_when_the_figures_change(end: Any) -> None:
+def test_the_comment_is_edited_only_when_the_figures_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     old = comment.render(overall.from_json(VERDICT), commit="d" * 40, url="https://example.org", conclusion="failure")
-    assert sent(end(VERDICT, comments=(_ours(old),))) == []
+    assert _commented(monkeypatch, tmp_path, comments=(_ours(old),))[1] == []
     changed = json.loads(json.dumps(VERDICT))
     changed["runs"]["mish-gate-emulated"]["counts"]["same"] = 99
-    (call,) = sent(end(changed, comments=(_ours(old),)))
-    assert (call["method"], call["path"]) == ("PATCH", f"repos/{NAME}/issues/comments/11")
+    _, ((method, path, _),) = _commented(monkeypatch, tmp_path, changed, comments=(_ours(old),))
+    assert (method, path) == ("PATCH", f"repos/{NAME}/issues/comments/11")
 
 
-def test_a_comment_of_somebody_else_is_left_alone(end: Any) -> None:
+def test_a_comment_of_somebody_else_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     theirs = {"id": 12, "user": {"login": "stranger"}, "body": "<!-- mish-guard 0 -->"}
+    of_a_ghost = {"id": 14, "user": None, "body": None}
     of_another_workflow = {**_ours("Coverage is 100 %"), "id": 13}
-    (call,) = sent(end(VERDICT, comments=(theirs, of_another_workflow)))
-    assert call["method"] == "POST"
+    _, (call,) = _commented(monkeypatch, tmp_path, comments=(theirs, of_a_ghost, of_another_workflow))
+    assert call[0] == "POST"
 
 
 @pytest.mark.parametrize(
@@ -157,28 +151,36 @@ def test_whatever_is_no_verdict_is_not_repeated(
         comment.comment(event, path)
 
 
-@pytest.mark.parametrize("other", [{"head": "e" * 40}, {"repository": 6}])
-def test_a_commit_that_is_not_the_head_of_that_pull_request_is_not_commented(end: Any, other: dict[str, Any]) -> None:
-    ran = end(VERDICT, **other)
-    assert (ran.jobs, sent(ran)) == ({"comment": "success"}, [])
+@pytest.mark.parametrize("other", [{"head": "e" * 40}, {"fork": 6}])
+def test_a_commit_that_is_not_the_head_of_that_pull_request_is_not_commented(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    assert _commented(monkeypatch, tmp_path, **other)[1] == []
 
 
-def test_another_workflow_of_the_same_name_is_refused(end: Any) -> None:
-    ran = end(VERDICT, path=".github/workflows/mine.yml")
-    assert (ran.jobs, sent(ran)) == ({"comment": "failure"}, [])
+def test_another_workflow_of_the_same_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        _commented(monkeypatch, tmp_path, path=".github/workflows/mine.yml")
 
 
 def _commented(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verdict: Any = VERDICT, **of_run: Any
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    verdict: Any = VERDICT,
+    *,
+    comments: tuple[Any, ...] = (),
+    head: str = HEAD,
+    fork: int = 5,
+    **of_run: Any,
 ) -> tuple[list[str], list[Any]]:
-    """What is asked of GitHub, and sent, for the end of a run; in process."""
+    """What is asked of GitHub, and sent, for the end of a run; in process, by what the job runs."""
     asked: list[str] = []
     sent: list[Any] = []
 
     def get_all(path: str) -> list[Any]:
         asked.append(path)
-        known = {"number": 7, "head": {"sha": HEAD, "repo": {"id": 5}}}
-        return [known] if "/pulls?" in path else []
+        known = {"number": 7, "head": {"sha": head, "repo": {"id": fork}}}
+        return [known] if "/pulls?" in path else list(comments)
 
     monkeypatch.setattr("mish_guard.github.api.get_all", get_all)
     monkeypatch.setattr("mish_guard.github.api.send", lambda *each: sent.append(each))

@@ -172,3 +172,11 @@ def test_what_is_proposed_is_unpacked_into_a_folder_of_its_own() -> None:
     job = jobs(ROOT / ".github" / "workflows" / "refresh-baselines.yml")["propose"]
     (fetch,) = [step for step in job["steps"] if str(step.get("uses", "")).startswith("actions/download-artifact@")]
     assert fetch["with"]["path"] == "${{ runner.temp }}/baselines"
+
+
+def test_every_test_that_security_names_is_there() -> None:
+    named = re.findall(r"`(tests?[_/][\w/.]+)`", (ROOT / "SECURITY.md").read_text())
+    assert len(named) > 15
+    texts = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    missing = [name for name in named if f"def {name}(" not in texts and not (ROOT / name).exists()]
+    assert missing == []
