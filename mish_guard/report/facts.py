@@ -23,6 +23,9 @@ from mish_guard.report.findings import Kind, kinds
 # How many of the worst cells a reader is shown at once.
 MOST_WORST = 6
 
+# What a tree did wrong; other findings say what could not be judged, or good news.
+_BAD = frozenset({Status.OVER_CEILING, Status.FAILS, Status.WORSE, Status.LOST})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -241,7 +244,7 @@ def _statement(run: Run, hardware: Sequence[str], emulated: Sequence[str]) -> st
 
 
 def _strips(judgement: Judgement) -> Iterator[Strip]:
-    bad = {finding.cell for finding in judgement.findings if finding.status not in (Status.BETTER, Status.PRECISION)}
+    bad = {finding.cell for finding in judgement.findings if finding.status in _BAD}
     for role, must in (
         (Role.NEGATIVE_CONTROL, "caught"),
         (Role.POSITIVE_CONTROL, "passes"),
@@ -265,7 +268,8 @@ def _worst(judgement: Judgement) -> Iterator[Worst]:
 
 def _subject(judgement: Judgement) -> Subject | None:
     """The worst cell with binades, else one of the candidate at a Neural Engine, else any of the candidate."""
-    bad = {each.finding.cell: number for number, each in enumerate(_worst(judgement))}
+    worst = [each.finding for each in _worst(judgement)]
+    bad = {finding.cell: number for number, finding in enumerate(worst) if finding.status in _BAD}
     engines = judgement.run.neural_engines
 
     def order(row: Row) -> tuple[int, bool, bool, bool]:

@@ -178,3 +178,15 @@ def test_lowerings_are_a_page_that_shows_them_side_by_side(invoke: Invoke) -> No
     assert page.count('<th scope="row">') == 2
     assert "[10.3984375, 65504.0]" in page
     assert "no hardware was measured" in page
+
+
+def test_a_cell_that_cannot_be_compared_is_not_what_pictures_show() -> None:
+    run = run_file.read_run(results("pass"))
+    graft = next(key for key in run.measurements if key.startswith("graft:"))
+    other = dataclasses.replace(run.measurements[graft], instrument="0" * 64)
+    run = dataclasses.replace(run, measurements={**run.measurements, graft: other})
+    told = facts.gather(verdict.judge(run, baseline.load_for(run, BASELINES), defects.load_defects()))
+    assert [finding.cell for finding in told.findings] == [graft]
+    assert told.subject is not None
+    assert told.subject.row.cell == "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
+    assert told.strips[2].works
