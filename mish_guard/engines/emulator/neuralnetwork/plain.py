@@ -20,7 +20,6 @@ _ONE_INPUT = {
     "getShape": "shape",
     "logicalNot": "logical_not",
     "sinh": "sinh",
-    "softplus": "softplus",
     "tan": "tan",
     "tanh": "tanh",
     "whereNonZero": "non_zero",

@@ -1,0 +1,181 @@
+"""Layers of neural networks: every field is read or refused, and what they mean by small nets made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mish_guard.engines.emulator import neuralnetwork, specification
+from mish_guard.engines.emulator.arithmetic import Exact
+from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
+from mish_guard.engines.emulator.neuralnetwork.settings import Layer
+from mish_guard.errors import EvaluationError, GuardError, UnsupportedOpError, UsageError
+
+_MESSAGE = 11  # descriptor.proto, FieldDescriptorProto.Type
+
+
+def _layers() -> Any:
+    return specification.model().neuralNetwork.layers
+
+
+def _kinds() -> Iterator[tuple[str, str]]:
+    """Each layer that is known, with each of its fields."""
+    fields = _layers().add().DESCRIPTOR.fields_by_name
+    for kind in sorted(neuralnetwork.LAYERS):
+        for field in fields[kind].message_type.fields:
+            yield kind, field.name
+
+
+def _set(message: Any, field: Any) -> None:
+    """Something else than the default."""
+    repeated = hasattr(getattr(message, field.name), "append")
+    value: Any = {"string": "x", "bytes": b"x"}.get({9: "string", 12: "bytes"}.get(field.type, ""), 1)
+    if field.type == _MESSAGE and repeated:
+        getattr(message, field.name).add()
+    elif field.type == _MESSAGE:
+        getattr(message, field.name).SetInParent()
+    elif repeated:
+        getattr(message, field.name).append(value)
+    else:
+        setattr(message, field.name, value)
+
+
+@pytest.mark.parametrize(("kind", "field"), list(_kinds()))
+def test_every_field_of_every_known_layer_is_read_or_refused(kind: str, field: str) -> None:
+    message = _layers().add(name="layer", input=["a", "b", "c", "d", "e"], output=["y"])
+    getattr(message, kind).SetInParent()
+    settings = getattr(message, kind)
+    _set(settings, settings.DESCRIPTOR.fields_by_name[field])
+    layer = Layer(message, half=True)
+    try:
+        neuralnetwork.steps(layer)
+    except (GuardError, ValueError, IndexError, KeyError):
+        return
+    assert [path for path in layer.settings.unread() if path.startswith(f"{kind}.{field}")] == []
+
+
+def test_a_field_that_nothing_reads_is_named() -> None:
+    message = _layers().add(name="head", input=["x"], output=["y"])
+    message.innerProduct.inputChannels, message.innerProduct.outputChannels = 2, 1
+    message.innerProduct.weights.floatValue.extend([1, 2])
+    assert neuralnetwork.steps(Layer(message, half=True))
+    message.innerProduct.bias.floatValue.append(1)  # and hasBias is not set
+    with pytest.raises(UnsupportedOpError, match=r"setting innerProduct\.bias.*head"):
+        neuralnetwork.steps(Layer(message, half=True))
+
+
+def _net(fill: Callable[[Any], None], *inputs: tuple[str, tuple[int, ...]], names: tuple[str, ...] = ("y",)) -> Any:
+    """A spec of one layer."""
+    spec = specification.model()
+    spec.specificationVersion = 4
+    spec.neuralNetwork.arrayInputShapeMapping = 1
+    for name, shape in inputs:
+        feature = spec.description.input.add(name=name)
+        feature.type.multiArrayType.shape.extend(shape)
+    for name in names:
+        spec.description.output.add(name=name)
+    fill(spec.neuralNetwork.layers.add(name="layer", input=[name for name, _ in inputs], output=names))
+    return spec
+
+
+def _run(spec: Any, **feeds: Any) -> Any:
+    values = evaluate(neuralnetwork.read(spec), feeds, Exact())
+    return values[spec.description.output[0].name]
+
+
+def test_weights_of_a_product_over_rank_4_are_the_matrix_by_columns() -> None:
+    def product(layer: Any) -> None:
+        layer.batchedMatmul.weightMatrixFirstDimension = 3
+        layer.batchedMatmul.weightMatrixSecondDimension = 2
+        layer.batchedMatmul.weights.floatValue.extend(np.arange(6.0).reshape(3, 2).T.reshape(-1))
+
+    got = _run(_net(product, ("x", (1, 1, 1, 3))), x=np.array([[[[1.0, 10.0, 100.0]]]]))
+    assert got.ravel().tolist() == [420.0, 531.0]
+
+
+@pytest.mark.parametrize(("shape", "wanted"), [((2, 3), (2, 2)), ((2, 3, 1, 1), (2, 2, 1, 1))])
+def test_an_inner_product_takes_the_last_axes_as_features(shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    def product(layer: Any) -> None:
+        layer.innerProduct.inputChannels, layer.innerProduct.outputChannels = 3, 2
+        layer.innerProduct.weights.floatValue.extend([1, 10, 100, 1, 1, 1])
+
+    got = _run(_net(product, ("x", shape)), x=np.arange(6.0).reshape(shape))
+    assert got.shape == wanted
+    assert got.ravel().tolist() == [210.0, 3.0, 543.0, 12.0]
+
+
+def test_concat_interleaves() -> None:
+    def concat(layer: Any) -> None:
+        layer.concatND.axis, layer.concatND.interleave = 1, True
+
+    got = _run(_net(concat, ("a", (1, 2)), ("b", (1, 2))), a=np.array([[1.0, 2.0]]), b=np.array([[3.0, 4.0]]))
+    assert got.tolist() == [[1.0, 3.0, 2.0, 4.0]]
+
+
+def test_squeeze_all_leaves_no_axis_of_one() -> None:
+    def squeeze(layer: Any) -> None:
+        layer.squeeze.squeezeAll = True
+
+    assert _run(_net(squeeze, ("x", (1, 2, 1, 3))), x=np.zeros((1, 2, 1, 3))).shape == (2, 3)
+
+
+def test_weights_of_a_convolution_may_be_data() -> None:
+    def convolution(layer: Any) -> None:
+        layer.convolution.outputChannels, layer.convolution.kernelChannels = 1, 1
+        layer.convolution.kernelSize.extend([1, 2])
+        layer.convolution.valid.SetInParent()
+
+    spec = _net(convolution, ("x", (1, 1, 1, 3)), ("w", (1, 1, 1, 2)))
+    got = _run(spec, x=np.array([[[[1.0, 2.0, 3.0]]]]), w=np.array([[[[10.0, 1.0]]]]))
+    assert got.ravel().tolist() == [12.0, 23.0]
+
+
+def test_an_input_may_have_any_size_of_its_range() -> None:
+    spec = _net(lambda layer: layer.activation.ReLU.SetInParent(), ("x", (1, 3)))
+    for low, high in ((1, 1), (1, 10)):
+        spec.description.input[0].type.multiArrayType.shapeRange.sizeRanges.add(lowerBound=low, upperBound=high)
+    assert _run(spec, x=np.ones((1, 5))).shape == (1, 5)
+    with pytest.raises(UsageError, match=r"\(1, \?\)"):
+        _run(spec, x=np.ones((2, 5)))
+
+
+@pytest.mark.parametrize(
+    ("opset", "shape", "asked", "wanted"),
+    [
+        (15, (2, 3, 4), [0, -1], (2, 12)),
+        (17, (2, 3, 4), [0, -1], (3, 8)),
+        (17, (2, 3), [1, 0, -1, 0], (1, 1, 2, 3)),
+    ],
+)
+def test_a_zero_of_reshape_counts_from_the_right_since_ios_17(
+    opset: int, shape: tuple[int, ...], asked: list[int], wanted: tuple[int, ...]
+) -> None:
+    assert _reshaped(opset, shape, asked, None).shape == wanted
+
+
+def test_a_shape_that_an_operation_does_not_yield_is_an_error() -> None:
+    with pytest.raises(EvaluationError, match=r"\(2, 12\).*declares \(3, 8\)"):
+        _reshaped(15, (2, 3, 4), [0, -1], (3, 8))
+
+
+def _reshaped(opset: int, shape: tuple[int, ...], asked: list[int], declared: tuple[int, ...] | None) -> Any:
+    node = Node(
+        op="reshape",
+        name="y",
+        operands={"x": Ref("x"), "shape": np.array(asked)},
+        outputs=(Tensor(name="y", dtype=DType.FP16, shape=declared),),
+        opset=opset,
+    )
+    graph = Graph(
+        inputs=(Tensor(name="x", dtype=DType.FP16, shape=shape),), constants={}, nodes=(node,), outputs=("y",)
+    )
+    return evaluate(graph, {"x": np.zeros(shape)}, Exact())["y"]
+
+
+def test_an_output_may_be_a_constant() -> None:
+    graph = Graph(inputs=(), constants={"c": np.array([1.0, 2.0])}, nodes=(), outputs=("c",))
+    assert evaluate(graph, {}, Exact())["c"].tolist() == [1.0, 2.0]
