@@ -228,7 +228,8 @@ Explained:
 
 
 def _stored_share() -> float:
-    found = re.search(r"Right: \*\*([\d.]+) %\*\*", TABLE.read_text(encoding="utf-8"))
+    text = TABLE.read_text(encoding="utf-8") if TABLE.exists() else ""
+    found = re.search(r"Right: \*\*([\d.]+) %\*\*", text)
     if found is None:
         msg = f"{TABLE} holds no share; write it with ci/conformance --write."
         raise SystemExit(msg)
