@@ -17,7 +17,7 @@ from mish_guard.numerics import fp16
 
 # Loading PyTorch takes seconds: below this many elements numpy is used unless PyTorch is there already.
 _WORTH_LOADING = 2**18
-_WORTH_CALLING = 2**12
+_WORTH_CALLING = 2**14
 
 # Elements that are rounded at a time: few enough that PyTorch starts no threads, which would wait for each other for
 # many times the work on a busy machine.
@@ -93,6 +93,11 @@ def _repair(given: Any, half: Any, torch: Any) -> None:
     single = given.float()
     ties = (single.view(torch.int32) & 0xFFF).eq(0)
     ties &= single.double().ne(given)
+    if not ties.count_nonzero():
+        return
+    # Most are no ties of half precision: NaN, what single precision cannot hold, and what is far below 2**-25.
+    size = single.abs()
+    ties &= (size >= 2.0**-26) & (size < 2.0**17)
     if ties.count_nonzero():
         index = ties.nonzero(as_tuple=True)
         half[index] = torch.from_numpy(fp16.to_fp16(given[index].numpy()))
