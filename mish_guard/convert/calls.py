@@ -139,8 +139,8 @@ def _image(ct: Any, request: Request) -> Any:
     return _plain(ct, request, inputs=[ct.ImageType(shape=shape)])
 
 
-class Accumulating(nn.Module):
-    """A state to which the input is added; the module is applied to it."""
+class Remembering(nn.Module):
+    """A state that the input replaces by way of arithmetic; the module is applied to it."""
 
     def __init__(self, inner: nn.Module, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -149,13 +149,13 @@ class Accumulating(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The shape of the state to what the module makes of it."""
-        self.total.add_(x)  # type: ignore[operator]
+        self.total.mul_(0.0).add_(x)  # type: ignore[operator]
         return self.inner(self.total)  # type: ignore[no-any-return]
 
 
 def _states(ct: Any, request: Request) -> Any:
     (shape,) = request.shapes
-    program = _captured(request, Accumulating(request.module, shape).eval())
+    program = _captured(request, Remembering(request.module, shape).eval())
     state = ct.StateType(wrapped_type=ct.TensorType(shape=shape), name="total")
     described = {} if request.frontend is not Frontend.TORCHSCRIPT else {"states": [state]}
     return _plain(ct, request, program, minimum_deployment_target=ct.target.iOS18, **described)

@@ -86,9 +86,11 @@ def tiles(shape: Sequence[int]) -> list[Half]:
 
 
 def wave(shape: Sequence[int], largest: float) -> Half:
-    """Evenly spaced values in [-largest, largest] as one array of `shape`."""
-    values = np.linspace(-largest, largest, math.prod(shape)).reshape(tuple(shape))
-    return fp16.to_fp16(values)
+    """Evenly spaced values in [-largest, largest] as one array of `shape`, in an order that gives each row all sizes."""
+    count = math.prod(shape)
+    step = next(each for each in range(int(count * 0.618), count + 1) if math.gcd(each, count) == 1)
+    values = np.linspace(-largest, largest, count)[np.arange(count) * step % count]
+    return fp16.to_fp16(values.reshape(tuple(shape)))
 
 
 def probes(shape: Sequence[int]) -> list[NDArray[np.float64]]:
