@@ -86,7 +86,7 @@ def tiles(shape: Sequence[int]) -> list[Half]:
 
 
 def wave(shape: Sequence[int], largest: float) -> Half:
-    """Evenly spaced values in [-largest, largest] as one array of `shape`, in an order that gives each row all sizes."""
+    """Evenly spaced values in [-largest, largest] as one array of `shape`, so ordered that each row has all sizes."""
     count = math.prod(shape)
     step = next(each for each in range(int(count * 0.618), count + 1) if math.gcd(each, count) == 1)
     values = np.linspace(-largest, largest, count)[np.arange(count) * step % count]
