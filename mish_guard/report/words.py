@@ -7,8 +7,8 @@ from mish_guard.records import BadInterval, Figures, Measurement
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun: "1 cell", "24 cells"; thousands are grouped."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+    """A number with its noun: "1 cell", "24 cells"."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def interval(each: BadInterval | None) -> str:
