@@ -198,6 +198,9 @@ class _Model:
         self.graph = package.load(source)
 
     def predict(self, data: Mapping[str, Any], unit: str) -> dict[str, Any]:
+        if sys.modules.get("torch", self) is None:
+            # The worker keeps torch from coremltools; the emulator, which no worker on a Mac has, may need it.
+            del sys.modules["torch"]
         try:
             values = evaluate(self.graph, data, _Mixed(unit))
         except GuardError as error:
