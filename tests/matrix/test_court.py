@@ -21,21 +21,6 @@ from mish_guard.errors import ExitCode, UnreadableFileError, UsageError
 from tests import trees
 from tests.conftest import Ended, Invoke
 
-GOOD_TREE = trees.with_mish(trees.GOOD)
-BAD_TREE = trees.with_mish(trees.RELEASED)
-
-
-@pytest.fixture(scope="session")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree whose own converter is the good form."""
-    return trees.tree(tmp_path_factory.mktemp("good"), GOOD_TREE)
-
-
-@pytest.fixture(scope="session")
-def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree whose own converter is that of the release."""
-    return trees.tree(tmp_path_factory.mktemp("bad"), BAD_TREE)
-
 
 def gate_arguments(tree: Path, matrix: Path, baselines: Path, out: Path) -> list[str]:
     named = {"candidate": tree, "matrix": matrix, "baselines": baselines, "out": out}
@@ -95,7 +80,7 @@ def test_nothing_in_the_working_folder_or_the_environment_has_a_say(
 ) -> None:
     """The folder of results holds another tree, a conftest.py and modules by the gate's names; so does PYTHONPATH."""
     out = tmp_path / "out"
-    trees.tree(out, GOOD_TREE)
+    trees.tree(out, trees.with_mish(trees.GOOD))
     for name in ("conftest.py", "mish_guard.py", "sitecustomize.py", "forges.py"):
         (out / name).write_text("import os; os._exit(0)\n")
     environment = {
@@ -137,7 +122,7 @@ def test_a_tree_that_changes_while_it_is_judged_proves_nothing(judge: Judge, tmp
 
 
 def test_a_built_environment_that_was_edited_is_refused(tmp_path: Path) -> None:
-    tree = trees.tree(tmp_path / "site", GOOD_TREE)
+    tree = trees.tree(tmp_path / "site", trees.with_mish(trees.GOOD))
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.symlink_to(sys.executable)
