@@ -78,6 +78,13 @@ def cells(facts: Facts) -> dict[str, str]:
 
 def cliff(facts: Facts, drawn: Lines) -> str:
     """Outputs over x, the bad inputs shaded, and the same from 10.2 to 10.6; empty without curves."""
+    measured = None if facts.subject is None else facts.subject.row.measurement
+    bad = () if measured is None or measured.figures is None else measured.figures.bad_intervals
+    return cliff_of(drawn, [(each.first, each.last) for each in bad])
+
+
+def cliff_of(drawn: Lines, bad: Sequence[tuple[float, float]]) -> str:
+    """The same of lines that no run has measured; `bad` are intervals of x, both ends included."""
     if not drawn.y:
         return ""
     figure, (wide, near) = _figure(2, ratios=(3, 2))
@@ -86,7 +93,7 @@ def cliff(facts: Facts, drawn: Lines) -> str:
         chosen = inside[:: max(1, len(inside) // (8 * _POINTS))] if axes is near else _even(drawn.x, low, high)
         for role, values in drawn.y.items():
             axes.plot(drawn.x[chosen], values[chosen], label=role, **_style(role))
-        _shade(axes, facts, low, high)
+        _shade(axes, bad, low, high)
         axes.set_xlim(low, high)
         axes.set_xlabel("x")
     wide.set_ylabel("mish(x)")
@@ -169,9 +176,13 @@ def heat(facts: Facts) -> str:
 def standalone(facts: Facts, kept: Curves) -> str:
     """One picture for a file of its own: the cliff, or where no curve was kept the errors by binade."""
     drawn = cliff(facts, lines(facts, kept)) or before_after(facts) or nothing()
-    head = f"{facts.verdict.value}: {facts.meaning}"
+    return on_paper(drawn, f"{facts.verdict.value}: {facts.meaning}")
+
+
+def on_paper(svg: str, head: str) -> str:
+    """A picture for a file of its own: with a title and a background, and a newline at the end."""
     title = f"<title>{_escaped(head)}</title><rect width='100%' height='100%' fill='{_PAPER}'/>"
-    return re.sub(r"(<svg[^>]*>)", lambda found: found[1] + title, drawn, count=1) + "\n"
+    return re.sub(r"(<svg[^>]*>)", lambda found: found[1] + title, svg, count=1) + "\n"
 
 
 def themed(svg: str, identity: str, title: str) -> str:
@@ -209,12 +220,10 @@ def _even(x: Doubles, low: float, high: float) -> NDArray[np.intp]:
     return np.unique(np.searchsorted(x, np.linspace(low, high, _POINTS)).clip(0, len(x) - 1))
 
 
-def _shade(axes: Axes, facts: Facts, low: float, high: float) -> None:
-    measured = None if facts.subject is None else facts.subject.row.measurement
-    intervals: Sequence[Any] = () if measured is None or measured.figures is None else measured.figures.bad_intervals
-    for each in intervals[:20]:
-        if each.first <= high and each.last >= low:
-            axes.axvspan(max(low, each.first), min(high, each.last), color=COLOURS["bad"], alpha=0.12, lw=0)
+def _shade(axes: Axes, bad: Sequence[tuple[float, float]], low: float, high: float) -> None:
+    for first, last in bad[:20]:
+        if first <= high and last >= low:
+            axes.axvspan(max(low, first), min(high, last), color=COLOURS["bad"], alpha=0.12, lw=0)
 
 
 def _error_axes(axes: Axes) -> None:
@@ -230,7 +239,12 @@ def _error_axes(axes: Axes) -> None:
     axes.legend(loc="upper left", frameon=False, fontsize=8, labelcolor=COLOURS["ink"])
 
 
-def _style(role: str) -> dict[str, Any]:
+# The roles of a picture that is of no run.
+_ALIASES = {"mish": "reference", "released": "candidate", "repaired": "positive"}
+
+
+def _style(name: str) -> dict[str, Any]:
+    role = _ALIASES.get(name, name)
     dashes = {"reference": "-", "candidate": "-", "negative": "--", "positive": "-.", "baseline": ":"}
     width = {"candidate": 1.8, "reference": 3.2}.get(role, 1.2)
     alpha = 0.35 if role == "reference" else 1.0
