@@ -6,23 +6,17 @@ python ci/render_lowerings.py --check    exit 1 if the table is not what would b
 
 from __future__ import annotations
 
-import itertools
-import math
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from mish_guard import files
 from mish_guard.engines.emulator.profiles import PROFILES
-from mish_guard.matrix.survey import Surveyed, survey
+from mish_guard.matrix.survey import survey
 from mish_guard.models import lowerings
-from mish_guard.numerics import ceiling
-from mish_guard.records import Figures
+from mish_guard.report import upstream
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "lowerings.md"
 BEGIN, END = "<!-- lowerings: python ci/render_lowerings.py -->", "<!-- lowerings end -->"
-
-_COLUMNS = ("lowering", "ops", "max_ulp", "mean_abs", "over the ceiling", "fp32 relative", "formula", "from")
 
 
 def main(arguments: list[str], target: Path = TARGET) -> int:
@@ -44,44 +38,8 @@ def main(arguments: list[str], target: Path = TARGET) -> int:
 
 
 def table() -> str:
-    """The table in Markdown: forms inside the ceiling first, then by operations and by error."""
-    measured = survey(list(lowerings.TABLE), list(PROFILES))
-    rows = [tuple(group) for _, group in itertools.groupby(measured, key=lambda each: each.lowering)]
-    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_row, sorted(rows, key=_rank))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _rank(profiles: tuple[Surveyed, ...]) -> tuple[bool, int, float]:
-    over = not all(ceiling.is_within(_figures(each)) for each in profiles)
-    return over, profiles[0].n_ops, _worst(profiles).max_ulp.value
-
-
-def _row(profiles: tuple[Surveyed, ...]) -> tuple[str, ...]:
-    lowering, worst = lowerings.get(profiles[0].lowering), _worst(profiles)
-    over = [each.measurement.key.place for each in profiles if not ceiling.is_within(_figures(each))]
-    single = profiles[0].single_relative
-    return (
-        f"**`{lowering.name}`** (recommended)" if lowering.recommended else f"`{lowering.name}`",
-        str(profiles[0].n_ops),
-        f"{worst.max_ulp.value:.4g} at {worst.max_ulp.at:.6g}",
-        f"{worst.mean_abs:.3g}",
-        ", ".join(over) or "nowhere",
-        f"{single:.2g}" if math.isfinite(single) else "not finite",
-        f"`{lowering.formula}`".replace("|", "\\|"),
-        lowering.source,
-    )
-
-
-def _worst(profiles: Iterable[Surveyed]) -> Figures:
-    return max(map(_figures, profiles), key=lambda each: each.max_ulp.value)
-
-
-def _figures(each: Surveyed) -> Figures:
-    figures = each.measurement.figures
-    if figures is None:
-        msg = f"{each.lowering} at {each.measurement.key.place} has no figures."
-        raise TypeError(msg)
-    return figures
+    """The table in Markdown."""
+    return upstream.forms(survey(list(lowerings.TABLE), list(PROFILES)))
 
 
 if __name__ == "__main__":

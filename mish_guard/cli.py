@@ -513,6 +513,21 @@ def store(file: Path, baselines: Path | None, reason: str) -> int:
     return command.store(file, baselines=baselines or baseline.SHIPPED, reason=reason)
 
 
+@cli.command()
+@click.option("--out", type=_DIRECTORY, required=True, help="Folder for the patch, its test and the pages.")
+@click.option("--lowering", shell_complete=_complete("lowerings"), help="Form to write. [the recommended one]")
+@click.option(
+    "--candidate",
+    type=click.Path(path_type=Path),
+    help="What is patched: a Python, or a folder that holds a coremltools. [the one next to mish-guard]",
+)
+def upstream(out: Path, lowering: str | None, candidate: Path | None) -> int:
+    """Write the repair of mish for coremltools itself: a patch with a test that fails without it, and why."""
+    from mish_guard.commands import upstream as command
+
+    return command.write(out, lowering=lowering, candidate=candidate)
+
+
 @cli.command("rebuild-controls")
 @click.option("--reason", required=True, help="Why the controls change; stored with them.")
 @click.option("--controls", type=_DIRECTORY, help="Folder to replace. [the one in the package]")

@@ -41,6 +41,7 @@ def exp(mb: MilBuilder, x: Var, name: str) -> Var:
     # is harmless: 2 / inf = 0 and the result is x. The clip keeps exp away from -inf, where 0 * inf would appear.
     clipped = mb.clip(x=x, alpha=-100.0, beta=float("inf"))
     e = mb.exp(x=clipped)
+    # tanh(softplus(x)) = product / (product + 2) with product = e * (e + 2), and that is 1 / (1 + 2 / product).
     product = mb.mul(x=e, y=mb.add(x=e, y=2.0))
     denominator = mb.add(x=mb.real_div(x=2.0, y=product), y=1.0)
     return mb.real_div(x=x, y=denominator, name=name)
@@ -103,11 +104,16 @@ def ratio_capped(mb: MilBuilder, x: Var, name: str) -> Var:
 
 def nested(mb: MilBuilder, x: Var, name: str) -> Var:
     """The fraction cancelled by e + 2: nothing is larger than e itself."""
-    # exp(10) = 22026 stays below 2**15, from where on sums may overflow on the Neural Engine; the fraction is then
-    # 1 - 4e-9, which is 1 in half and in single precision. For small e it is e: the negative tail stays.
+    # e = exp(min(x, 10)). exp(10) = 22026 stays below 2**15, from where on softplus is 0 on the Neural Engine and sums
+    # may overflow there.
     e = mb.exp(x=mb.minimum(x=x, y=10.0))
+    # tanh(softplus(x)) = n / (n + 2) with n = e * (e + 2); cancelled by e + 2 it is e / (e + rest), and rest is
+    # 2 / (e + 2): nothing is larger than e itself.
     rest = mb.real_div(x=2.0, y=mb.add(x=e, y=2.0))
-    return mb.mul(x=x, y=mb.real_div(x=e, y=mb.add(x=e, y=rest)), name=name)
+    # At the cap the fraction is 1 - 4e-9, which is 1 in half and in single precision. For small e it is e: the negative
+    # tail stays.
+    fraction = mb.real_div(x=e, y=mb.add(x=e, y=rest))
+    return mb.mul(x=x, y=fraction, name=name)
 
 
 def nested_half(mb: MilBuilder, x: Var, name: str) -> Var:
