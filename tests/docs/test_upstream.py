@@ -35,7 +35,7 @@ def patched(tutorial: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _tested(tree: Path, test: Path, python: Path = Path(sys.executable)) -> tuple[int, str]:
-    command = [python, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-W", "ignore", test]
+    command = [str(python), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-W", "ignore", str(test)]
     environment = {"PYTHONPATH": str(tree), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout
