@@ -199,7 +199,7 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     ),
     "graph-nested-deep": (block(nested), "nested"),
     "constant-without-a-value": (block(without_value), "no value"),
-    "constant-too-short": (block(short_constant), "contradicts itself"),
+    "constant-too-short": (block(short_constant), "declares the shape (3,)"),
     "output-unknown": (spec(unknown_output), "makes its output 'nowhere'"),
     "output-of-the-block-unknown": (block(lambda body: body.outputs.append("nowhere")), "makes its output 'nowhere'"),
     "input-unknown": (spec(other_input), "takes no 'y'"),

@@ -41,6 +41,7 @@ def test_what_is_no_model_is_told(name: str, tmp_path: Path) -> None:
 
 def _network(message: Any) -> None:
     message.specificationVersion = 4
+    message.neuralNetwork.arrayInputShapeMapping = 1  # arrays as they are
     message.description.input.add(name="x").type.multiArrayType.shape[:] = [3]
     message.description.output.add(name="y")
     layer = message.neuralNetwork.layers.add(name="first", input=["x"], output=["y"])
