@@ -68,7 +68,7 @@ NETWORKS = [
     (lambda message: message.description.output.add(name="w"), "makes its output 'w'"),
     (lambda message: message.description.input[0].type.multiArrayType.shape.append(10**9), "more than"),
     (lambda message: message.description.input[0].type.multiArrayType.shape.append(-1), "has the shape"),
-    (_torn, "contradicts itself"),
+    (_torn, "holds 0 weights"),
 ]
 
 
