@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def predict(model: str | PathLike[str], inputs: Mapping[str, Any], *, profile: str = "ane") -> dict[str, Any]:

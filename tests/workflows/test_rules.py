@@ -30,7 +30,7 @@ def steps(path: Path) -> Iterator[dict[str, Any]]:
 
 def test_the_files_are_there() -> None:
     names = {path.stem for path in WORKFLOWS}
-    assert names == {"ci", "comment", "mish-gate", "neural-engine", "refresh-baselines"}
+    assert names == {"ci", "comment", "mish-gate", "neural-engine", "refresh-baselines", "release"}
     assert {path.parent.name for path in ACTIONS} == {"mish-gate", "setup"}
 
 
@@ -44,7 +44,7 @@ def test_a_workflow_grants_nothing_and_each_job_says_what_it_needs(path: Path) -
         assert 0 < job["timeout-minutes"] <= 360, name
 
 
-def test_only_three_jobs_can_write() -> None:
+def test_only_four_jobs_can_write() -> None:
     writing = {
         (path.stem, name): sorted(scope for scope, access in job["permissions"].items() if access == "write")
         for path in WORKFLOWS
@@ -55,6 +55,7 @@ def test_only_three_jobs_can_write() -> None:
         ("comment", "comment"): ["pull-requests"],
         ("neural-engine", "check"): ["checks"],
         ("refresh-baselines", "propose"): ["contents", "pull-requests"],
+        ("release", "publish"): ["attestations", "id-token"],
     }
 
 
