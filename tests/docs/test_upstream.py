@@ -14,14 +14,15 @@ from mish_guard.report import upstream
 from tests import trees, virtual_mac
 from tests.docs import console
 
+STEPS = console.steps(console.ROOT / "docs" / "tutorial.md")
 TEST = Path("coremltools/converters/mil/frontend/torch/test") / upstream.TEST
 
 
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which every step of the tutorial was done: `fork`, repaired, and `kit`."""
+    """The folder in which every step of the tutorial but the last was done: `fork`, repaired, and `kit`."""
     folder = tmp_path_factory.mktemp("tutorial")
-    for step in console.steps(console.ROOT / "docs" / "tutorial.md"):
+    for step in STEPS[:-1]:
         console.perform(step, folder)
     return folder
 
@@ -41,11 +42,11 @@ def _tested(tree: Path, test: Path, python: Path = Path(sys.executable)) -> tupl
     return done.returncode, done.stdout
 
 
-@pytest.mark.usefixtures("tutorial")
-def test_the_tutorial_turns_red_into_green() -> None:
-    codes = [step.code for step in console.steps(console.ROOT / "docs" / "tutorial.md")]
-    assert codes[-1] == 0
-    assert 10 in codes
+def test_the_tutorial_turns_red_into_green(tutorial: Path) -> None:
+    """The last step judges the whole matrix by the stored baselines, which have to be those of this emulator."""
+    assert 10 in [step.code for step in STEPS[:-1]]
+    assert STEPS[-1].code == 0
+    console.perform(STEPS[-1], tutorial)
 
 
 def test_the_test_passes_in_the_patched_tree(patched: Path) -> None:
