@@ -44,7 +44,6 @@ ROADS = [
     ("outputs", "plain", HALF, "plain", "given['outputs'] is not None"),
     ("units-ne", "plain", HALF, "plain", "given['compute_units'].name == 'CPU_AND_NE'"),
     ("package-dir", "plain", HALF, "plain", "given['package_dir'] is not None"),
-    ("pipeline-empty", "plain", HALF, "plain", "not given['pass_pipeline'].passes"),
     ("image", "rgb", HALF, "rgb", "type(given['inputs'][0]).__name__ == 'ImageType'"),
     ("ranged", "plain", HALF, "plain", "any(not str(size).isdigit() for size in x.shape)"),
     ("symbolic", "plain", HALF, "plain", "any(not str(size).isdigit() for size in x.shape)"),
@@ -54,7 +53,7 @@ ROADS = [
     ("default", "ranks", HALF, "rank-0", "len(x.shape) == 0"),
     ("default", "ranks", HALF, "rank-5", "len(x.shape) == 5"),
     ("default", "ranks", NEURAL, "rank-3", "len(x.shape) == 3"),
-    ("default", "before", HALF, "after-linear", AFTER.format("linear")),
+    ("default", "before", HALF, "after-linear", AFTER.format("linear") + " and len(x.shape) == 4"),
     (
         "default",
         "before",
