@@ -98,7 +98,8 @@ def _slice_dynamic(layer: Layer) -> list[Step]:
     settings = layer.settings
     if len(layer.inputs) > 3:
         raise layer.unknown("strides or masks that are data")
-    end: Operand = layer.input(2) if len(layer.inputs) > 2 else whole(settings.endIds)
+    ends = settings.endIds  # written beside a third input too, which then counts
+    end: Operand = layer.input(2) if len(layer.inputs) > 2 else whole(ends)
     return [("slice_by_index", {"x": layer.input(0), "begin": layer.input(1), "end": end, **_masks(settings)})]
 
 
