@@ -10,6 +10,7 @@ from mish_guard.engines.emulator import profiles
 from mish_guard.matrix import instrument
 from mish_guard.models import networks
 from mish_guard.records import CellKey
+from mish_guard.results import baseline
 
 CELL = CellKey.parse("sweep/mish-k3/torchscript/mlprogram-fp16@ane")
 
@@ -58,3 +59,10 @@ def test_comments_and_docstrings_do_not_count_and_code_does() -> None:
     assert instrument.text_that_counts(one) == instrument.text_that_counts(other)
     assert instrument.text_that_counts(one.replace("2  #", "3  #")) != instrument.text_that_counts(other)
     assert "# kept" in instrument.text_that_counts('NAME = "# kept"\n')
+
+
+def test_the_shipped_baselines_were_measured_by_this_instrument() -> None:
+    """Where this is red, the arithmetic, the inputs or the formulas changed: ci/refresh_baselines.py measures anew."""
+    held = [cell for each in baseline.load_all(baseline.SHIPPED).values() for cell in each.cells.values()]
+    assert len(held) > 100
+    assert [str(cell.key) for cell in held if cell.instrument != instrument.of(cell.key, cell.rung)] == []
