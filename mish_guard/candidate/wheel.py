@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import zipfile
 from pathlib import Path
 
@@ -30,18 +29,7 @@ def pack(tree: Tree, version: str, folder: Path) -> Path:
     scratch = tree.folder.with_name("wheel")
     # Whatever a setup.py writes into the Python that runs it goes with the scratch folder.
     python = venv.empty(tree.folder.with_name("builder"))
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "-w",
-        str(scratch),
-    ]
+    command = [str(python), "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(scratch)]
     if not (tree.folder / "pyproject.toml").exists():
         # The setuptools at hand is all that a setup.py asks for; isolation would download one for every wheel.
         command.append("--no-build-isolation")
