@@ -14,9 +14,10 @@ import pytest
 from mish_guard import files
 from mish_guard.errors import ExitCode
 from mish_guard.results import baseline
+from tests import trees
 from tests.conftest import Ended, Invoke, edited, measured
+from tests.zoo.animals import ANIMALS
 
-TESTS = Path(__file__).parent
 CONTROLS = files.DATA / "controls"
 
 
@@ -130,8 +131,8 @@ def test_controls_alone_judge_nothing(invoke: Invoke, exp_results: Path, tmp_pat
     ("damage", "complaint"),
     [
         (lambda text: text[: len(text) // 2], "not complete JSON"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "Upgrade mish-guard"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 0'), "Measure again"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 3'), "Upgrade mish-guard"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 1'), "Measure again"),
         (lambda text: text.replace('"n_collapsed": 0', '"n_collapsed": 1', 1), "was changed after it was written"),
         (lambda _: "[]", "not a file of mish-guard"),
         (lambda _: "", "not complete JSON"),
@@ -202,9 +203,8 @@ def test_the_base_branchs_baselines_count_and_a_changes_own_only_add(
 
     def tighten(document: dict[str, Any]) -> None:
         for stored in document["cells"].values():
-            stored["figures"]["digest"] = "0" * 64
-            for binade in stored["figures"]["binades"].values():
-                binade["max_ulp"] /= 4
+            if "figures" in stored:
+                stored["figures"] |= {"digest": "0" * 64, "n_covered": stored["figures"]["n_covered"] + 1}
 
     edited(base / "emulator-ane.json", base / "emulator-ane.json", forget)
     assert invoke("compare", exp_results, "--baselines", base).code == ExitCode.LOST
@@ -304,11 +304,11 @@ def test_a_changed_control_is_broken(small_gate: Callable[..., Ended], tmp_path:
 
 
 def test_a_pass_that_restores_softplus_fails_through_the_graft(
-    small_gate: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    small_gate: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(TESTS / "saboteurs"))
-    monkeypatch.setenv("PYTEST_PLUGINS", "restores_softplus")
-    ended = small_gate("--lowering", "exp", "--format", "json")
+    (animal,) = [each for each in ANIMALS if each.family == "graph passes"]
+    tree = trees.tree(tmp_path / "tree", animal.files)
+    ended = small_gate("--candidate", tree, "--lowering", "exp", "--format", "json")
     assert ended.code == ExitCode.FAIL
     assert ended.json["armed"]
     graft = [each for each in ended.json["findings"] if each["cell"].startswith("graft:")]

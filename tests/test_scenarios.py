@@ -112,7 +112,7 @@ def baselines(ended: Mapping[str, Ended], tmp_path_factory: pytest.TempPathFacto
         donor = each.run if each.scenario.baseline == "own" else ended[DONORS[each.scenario.profile]].run
         if each.run is None or donor is None:
             continue
-        for where in sorted({cell.key.place for cell in donor.measurements.values()}):
+        for where in sorted({cell.key.place for cell in donor.measurements.values()} & each.run.engines.keys()):
             path = baseline.path_of(folder / name, donor.engine_at(where), where, each.run.device_at(where))
             path.parent.mkdir(exist_ok=True)
             path.write_text(baseline.text_of(donor, where, reason="tests", repeats=1))

@@ -23,7 +23,6 @@ from mish_guard.results import curves
 
 # What pytest's exit status means; 0 and 1 are complete sessions with and without complaints.
 _COMPLETE = (0, 1)
-_INTERRUPTED = 2
 _USAGE = 4
 _NOTHING_COLLECTED = 5
 
@@ -135,7 +134,7 @@ def _check(status: int, complaints: Path) -> None:
         raise UsageError(first)
     if status == ExitCode.BROKEN:
         raise MachineError(first)
-    if status in (_INTERRUPTED, -signal.SIGINT):
+    if status == -signal.SIGINT:
         msg = "The run was interrupted; nothing was recorded."
         raise InterruptedRunError(msg)
     if status == _NOTHING_COLLECTED:

@@ -53,7 +53,8 @@ def test_a_report_has_the_form_that_was_asked_for(invoke: Invoke, tmp_path: Path
     assert shown.out.startswith(starts[form.value])
 
 
-def test_two_runs_are_laid_beside_each_other(invoke: Invoke) -> None:
+def test_two_runs_are_laid_beside_each_other(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     ended = invoke("compare", results("pass"), results("fail"))
     assert ended.code == 0
     assert ended.first_line == "2 cells unchanged, 2 changed or gone, 0 new"
