@@ -96,6 +96,12 @@ class Ended:
 Invoke = Callable[..., Ended]
 
 
+@pytest.fixture(autouse=True)
+def a_pipe_has_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of pytest-xdist are told the width of a terminal that they do not have."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def invoke(capfd: pytest.CaptureFixture[str]) -> Invoke:
     """The command line in this process; what it starts is captured too."""
