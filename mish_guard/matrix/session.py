@@ -53,6 +53,10 @@ class Session:
         self._code = _code_digest()
         self._controls_error = _controls_error(order.controls)
         self._base = None if order.against is None else locate.interpreter(order.against)
+        # What the files were before anybody converted with them.
+        self._found = [(self._who, self.candidate)]
+        if self._base is not None:
+            self._found.append((self._base, identify.identify(self._base, None, lowerings.AS_IS)))
         self.measurements: dict[str, Measurement] = {}
         self._base_measurements: dict[str, Measurement] = {}
         self._against: Against | None = None
@@ -156,7 +160,7 @@ class Session:
             return "the stored controls changed while the run was going on"
         if _code_digest() != self._code:
             return "the gate's own files changed while the run was going on"
-        if not identify.still(self.candidate, self._who):
+        if not all(identify.still(candidate, who) for who, candidate in self._found):
             return "the files of the candidate changed while the run was going on"
         return None
 
