@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode, MachineError, UsageError
 from mish_guard.models import networks
 from tests import virtual_mac
-from tests.conftest import Invoke
 
 SOFTPLUS = files.DATA / "controls" / "softplus-stability.mlpackage"
 PROFILES = tuple(profiles.PROFILES)
@@ -99,28 +99,30 @@ def test_a_place_that_is_neither_is_a_usage_error(place: str) -> None:
         registry.create("auto", ("ane", place))
 
 
-def test_core_ml_that_cannot_be_used_is_broken_and_nothing_falls_back(
-    wake: Wake, invoke: Invoke, small_matrix: Path, tmp_path: Path
-) -> None:
-    wake(foreign_libraries=["libcoremlpython"])
-    ended = invoke("gate", "--engine", "auto", "--matrix", small_matrix, "--out", tmp_path / "o")
-    assert ended.code == ExitCode.BROKEN
-    assert "libcoremlpython" in ended.err
+def gate_on(tmp_path: Path, *arguments: object, **changes: Any) -> subprocess.CompletedProcess[str]:
+    """The gate under a Python that lives on the Mac of a stored scenario, with other keys."""
+    python = virtual_mac.interpreter(virtual_mac.variant("m3-max", tmp_path, **changes), tmp_path)
+    command = [str(python), "-m", "mish_guard", "gate", *map(str, arguments)]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+
+def test_core_ml_that_cannot_be_used_is_broken_and_nothing_falls_back(small_matrix: Path, tmp_path: Path) -> None:
+    common = ("--engine", "auto", "--matrix", small_matrix, "--out", tmp_path / "o")
+    ended = gate_on(tmp_path, *common, foreign_libraries=["libcoremlpython"])
+    assert ended.returncode == ExitCode.BROKEN
+    assert "libcoremlpython" in ended.stderr
     assert not (tmp_path / "o" / "results.json").exists()
 
 
-def test_a_damaged_memory_of_rungs_is_told_in_the_report(
-    wake: Wake, invoke: Invoke, small_matrix: Path, tmp_path: Path
-) -> None:
-    wake()
+def test_a_damaged_memory_of_rungs_is_told_in_the_report(small_matrix: Path, tmp_path: Path) -> None:
     out = tmp_path / "o"
     out.mkdir()
     (out / "rungs.json").write_text('{"cut off')
     common = ("--matrix", small_matrix, "--lowering", "exp", "--baselines", tmp_path / "b", "--out", out)
-    ended = invoke("gate", "--profile", "cpu-and-ne", *common)
-    assert ended.code == ExitCode.NO_BASELINE
-    assert "note       The rungs that worked before were ignored: " in ended.out
-    assert "shapes     sweep at 128x128x1" in ended.out
+    ended = gate_on(tmp_path, "--profile", "cpu-and-ne", *common)
+    assert ended.returncode == ExitCode.NO_BASELINE, ended.stderr
+    assert "note       The rungs that worked before were ignored: " in ended.stdout
+    assert "shapes     sweep at 128x128x1" in ended.stdout
     assert files.read_json(out / "rungs.json") != {}
-    again = invoke("gate", "--profile", "cpu-and-ne", *common)
-    assert "note " not in again.out
+    again = gate_on(tmp_path, "--profile", "cpu-and-ne", *common)
+    assert "note " not in again.stdout
