@@ -182,6 +182,6 @@ def test_the_shipped_baselines_hold_the_shipped_matrix(path: Path) -> None:
     cells = {str(cell.key) for cell in plan.load(plan.DEFAULT, [place], targets) if not cell.key.role.is_control}
     assert stored.cells.keys() == cells
     assert stored.provenance["matrix_sha256"] == plan.digest(plan.DEFAULT)
-    assert stored.provenance["candidate"]["lowering"] == "exp"
+    assert stored.provenance["candidate"]["replaced"] == "exp"
     assert path.read_text().count("\n") >= len(cells)
     assert "/" not in str(files.read_json(path)["provenance"]["candidate"].get("path", ""))
