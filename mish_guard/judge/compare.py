@@ -39,7 +39,7 @@ class Moved:
     """A binade, or the whole of a cell without binades, with its max_ulp before and after; None where unknown.
 
     `at` is the input of the larger of the two, None for a cell without binades. `material` is the size of the error
-    after, in units of 2**-11 + 2**-11 * |want|.
+    after, in units of 2**-11 + 2**-11 * |want|, `material_before` that of before for a cell without binades.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Moved:
     after: float | None
     at: float | None = None
     material: float = 0.0
+    material_before: float | None = None
 
     @property
     def grew(self) -> bool:
@@ -64,7 +65,12 @@ class Moved:
 
     @property
     def is_worse(self) -> bool:
-        """Whether the error grew, and to a size that matters."""
+        """Whether the error grew, and to a size that matters.
+
+        Where an output cancels, its units in the last place are arbitrary: of whole outputs the size must grow too.
+        """
+        if self.material_before is not None and self.material <= self.material_before * (1 + GREW_RELATIVE):
+            return False
         return self.grew and (self.after is None or not self.material <= MATERIAL)
 
     @property
@@ -120,7 +126,8 @@ def moves_of(new: Figures, old: Figures) -> tuple[Moved, ...]:
     """The largest errors after and before: per binade where there are any, else overall."""
     if not old.binades:
         after = new.max_ulp.value
-        return (Moved(name=_OVERALL, before=old.max_ulp.value, after=after, material=new.material),)
+        before = old.max_ulp.value
+        return (Moved(name=_OVERALL, before=before, after=after, material=new.material, material_before=old.material),)
     return tuple(_moved(name, new, old) for name in old.binades)
 
 
