@@ -93,12 +93,14 @@ def test_an_error_is_worse_from_the_size_on_at_which_it_matters(material: float,
 
 
 def test_a_model_without_binades_is_worse_by_its_largest_error() -> None:
-    before = cell(CELL, figures(binades={}))
-    small, large = (
+    """By its size: where an output cancels, its units in the last place say nothing."""
+    before = cell(CELL, dataclasses.replace(figures(binades={}), material=1.1))
+    small, same, large = (
         changed(binades={}, max_ulp=dataclasses.replace(figures().max_ulp, value=9.0), material=size)
-        for size in (0.5, 1.5)
+        for size in (0.5, 1.2, 1.5)
     )
     assert compare.change(small, before) is compare.Change.PRECISION
+    assert compare.change(same, before) is compare.Change.PRECISION
     assert compare.change(large, before) is compare.Change.WORSE
 
 
