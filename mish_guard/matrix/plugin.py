@@ -173,6 +173,10 @@ def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
         return
     for noise in ("root", "environment"):
         json_report.pop(noise, None)
+    # Where an assertion stands in the installed files is nothing that a measurement tells.
+    for stage in (test.get(name) for test in json_report["tests"] for name in ("setup", "call", "teardown")):
+        for noise in ("crash", "longrepr"):
+            (stage or {}).pop(noise, None)
 
 
 @pytest.hookimpl(trylast=True)
