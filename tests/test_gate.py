@@ -37,6 +37,11 @@ def test_the_released_converter_reintroduces_the_cliff(invoke: Invoke, as_is_res
     assert ended.last_line.startswith("Next: mish-guard explain '")
 
 
+def test_results_name_no_folder_of_the_gate(as_is_results: Path) -> None:
+    """A cell that is over a ceiling is a failed assertion, whose place pytest would write down."""
+    assert str(files.DATA.parent) not in as_is_results.read_text()
+
+
 def test_the_json_object_has_what_programs_need(invoke: Invoke, as_is_results: Path) -> None:
     document = invoke("compare", as_is_results, "--format", "json").json
     assert (document["verdict"], document["exit_code"], document["armed"]) == ("FAIL", 10, True)
