@@ -360,11 +360,10 @@ class Run:
 
     `engines` says of every place what it is; `expected` are the keys of every cell that the run set out to measure.
     `controls_error` says what is wrong with the stored controls, `broken` why the whole run proves nothing (the gate's
-    own code, its controls or the tree changed while it ran). `nonce` ties the file to the order it answers. `partial`
-    is the glob of a run that was asked for some cells only: it is never green as a whole. `against` is the base tree
-    of `--against`. `conversions` counts the packages that the tree made; `covered` the roads that were converted and
-    seen to be those of a measured cell. `attempts` is the climb of every routing ladder, `notes` what else a reader
-    should know.
+    own code, its controls or the tree changed while it ran). `partial` is the glob of a run that was asked for some
+    cells only: it is never green as a whole. `against` is the base tree of `--against`. `conversions` counts the
+    packages that the tree made; `covered` the roads that were converted and seen to be those of a measured cell.
+    `attempts` is the climb of every routing ladder, `notes` what else a reader should know.
     """
 
     candidate: Candidate
@@ -373,7 +372,6 @@ class Run:
     expected: tuple[str, ...]
     measurements: Mapping[str, Measurement]
     created: str
-    nonce: str = ""
     controls_error: str | None = None
     broken: str | None = None
     partial: str | None = None

@@ -90,7 +90,7 @@ def built(release: Path, out: Path) -> Path:
 
 def test_the_environment_holds_the_patched_tree(built: Path) -> None:
     who = Interpreter(python=built, folder=None)
-    found = identify.identify(who, None, "as-is")
+    found = identify.identify(who, "as-is")
     assert found.coremltools.startswith("9.0+mish.exp.g")
     assert Path(found.path).is_relative_to(built.parent.parent)
     assert (found.native, found.replaced) == ("reuse", "exp")
@@ -120,7 +120,7 @@ def test_a_python_only_change_compiles_nothing(
     installed = locate.tree(Interpreter(python=python, folder=None)) / "__init__.py"
     append(installed, "\nEDITED = True\n")
     with pytest.raises(UnreadableFileError, match="its files changed"):
-        identify.identify(Interpreter(python=python, folder=None), None, "as-is")
+        identify.identify(Interpreter(python=python, folder=None), "as-is")
     assert pipeline.install(source.parse(f"dir:{tree}"), "exp", Mode.AUTO, out, quiet) == python
     assert "EDITED" not in installed.read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import re
 from pathlib import Path
@@ -14,27 +15,38 @@ from mish_guard.models import lowerings
 from mish_guard.records import CONVERTERS, Candidate
 
 
-def identify(who: Interpreter, hello: Hello | None, lowering: str) -> Candidate:
-    """What is judged; `hello` is None where the tree cannot be imported. Raises as `locate` does."""
+def identify(who: Interpreter, lowering: str) -> Candidate:
+    """What is judged, by its files alone: nothing is imported. Raises as `locate` does."""
     folder = locate.tree(who)
     tree_sha256 = locate.digest(folder)
     build = locate.build_record(who, tree_sha256)
-    line = None if hello is None else _converter_line(folder)
     return Candidate(
-        coremltools=locate.version(folder) if hello is None else hello.coremltools,
+        coremltools=locate.version(folder),
         path=str(folder),
         lowering=lowering,
-        converter_sha256="" if hello is None else hello.converter or "",
-        torch="unknown" if hello is None else hello.torch,
-        numpy="unknown" if hello is None else hello.numpy,
-        python=platform.python_version() if hello is None else hello.python,
+        converter_sha256="",
+        torch="unknown",
+        numpy="unknown",
+        python=platform.python_version(),
         source=build.get("source"),
         commit=build.get("commit"),
         native=build.get("native"),
         diff=build.get("diff"),
         tree_sha256=tree_sha256,
         replaced=_replaced(lowering, build.get("lowering", lowerings.AS_IS)),
-        converter_line=line,
+    )
+
+
+def as_told(candidate: Candidate, hello: Hello) -> Candidate:
+    """A candidate with what its witnesses say of themselves."""
+    return dataclasses.replace(
+        candidate,
+        coremltools=hello.coremltools,
+        converter_sha256=hello.converter or "",
+        converter_line=_converter_line(Path(candidate.path)),
+        torch=hello.torch,
+        numpy=hello.numpy,
+        python=hello.python,
     )
 
 

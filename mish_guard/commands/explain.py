@@ -59,7 +59,7 @@ def show(
     last = _last_candidate(out)
     used = lowering or (lowerings.AS_IS if last is None else last.lowering)
     interpreter = locate.interpreter(candidate)
-    who = identify.identify(interpreter, None, used)
+    who = identify.identify(interpreter, used)
     _check_tree(who, last, out)
     with (
         tempfile.TemporaryDirectory() as folder,

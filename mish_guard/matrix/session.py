@@ -43,11 +43,11 @@ class Session:
             Place(name=name, is_neural_engine=self._engine.is_neural_engine(name)) for name in self._engine.places()
         ]
         self._who = locate.interpreter(order.candidate)
-        targets = locate.targets(locate.tree(self._who))
+        self.candidate = identify.identify(self._who, order.lowering)
+        targets = locate.targets(Path(self.candidate.path))
         self.cells = plan.chosen(plan.load(self._matrix, self.places, targets), order.only)
         for name in {cell.key.case for cell in self.cells}:
             networks.case(name)
-        self.candidate = identify.identify(self._who, None, order.lowering)
         # The collector would walk everything that torch loaded, over and over.
         gc.freeze()
         self._code = _code_digest()
@@ -56,7 +56,7 @@ class Session:
         # What the files were before anybody converted with them.
         self._found = [(self._who, self.candidate)]
         if self._base is not None:
-            self._found.append((self._base, identify.identify(self._base, None, lowerings.AS_IS)))
+            self._found.append((self._base, identify.identify(self._base, lowerings.AS_IS)))
         self.measurements: dict[str, Measurement] = {}
         self._base_measurements: dict[str, Measurement] = {}
         self._against: Against | None = None
@@ -73,14 +73,15 @@ class Session:
         with self._witnesses(self._who) as witnesses, self._witnesses(self._base) as others:
             assert witnesses is not None
             self._measurer = self._measurer_of(witnesses, self._order.lowering, first)
-            if others is not None and self._base is not None:
+            if others is not None:
                 self._base_measurer = self._measurer_of(others, lowerings.AS_IS, first)
             yield
-            self.candidate = self._identified(self._who, witnesses, self._order.lowering)
+            self.candidate = self._as_told(self.candidate, witnesses)
             self._conversions = witnesses.conversions
-            if others is not None and self._base is not None:
-                base = self._identified(self._base, others, lowerings.AS_IS)
-                self._against = Against(candidate=base, measurements=self._base_measurements)
+            if others is not None:
+                (_, base) = self._found[-1]
+                told = self._as_told(base, others)
+                self._against = Against(candidate=told, measurements=self._base_measurements)
 
     def measure(self, cell: Cell) -> Measurement:
         """The measurement of a cell, which is kept; of the tree that it is judged against too, but for controls."""
@@ -144,15 +145,15 @@ class Session:
         devices = [device, *(each for each in device.values() if isinstance(each, Mapping))]
         return [note for each in devices for note in each.get("notes", ())]
 
-    def _identified(self, who: Interpreter, witnesses: Witnesses, lowering: str) -> Candidate:
-        """A tree with what its witnesses say of themselves; by its files alone where they cannot import it."""
+    def _as_told(self, candidate: Candidate, witnesses: Witnesses) -> Candidate:
+        """A tree with what its witnesses say of themselves; as it was found where they cannot import it."""
         try:
-            return identify.identify(who, witnesses.hello, lowering)
+            return identify.as_told(candidate, witnesses.hello)
         except ConversionError:
-            return identify.identify(who, None, lowering)
+            return candidate
         except MachineError as error:
             self._notes.append(str(error))
-            return identify.identify(who, None, lowering)
+            return candidate
 
     def _broken(self) -> str | None:
         """Why this run proves nothing: something that it rests on changed while it ran."""

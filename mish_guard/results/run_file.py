@@ -90,7 +90,7 @@ def read_run(path: Path) -> Run:
 
 def run_from_json(section: Mapping[str, Any], measurements: Mapping[str, Measurement], path: Path) -> Run:
     """The run that `run_section` describes, with its measurements by key."""
-    plain = ("broken", "controls_error", "conversions", "created", "matrix_sha256", "nonce", "partial")
+    plain = ("broken", "controls_error", "conversions", "created", "matrix_sha256", "partial")
     return Run(
         **{name: section[name] for name in plain},
         candidate=Candidate(**section["candidate"]),
