@@ -49,6 +49,15 @@ def test_a_folder_is_judged_as_it_is(judge: Judge, good: Path, bad: Path) -> Non
     assert "MISH-SOFTPLUS-CLIFF" in failed.first_line
 
 
+def test_a_tree_can_be_judged_against_another(judge: Judge, good: Path, bad: Path) -> None:
+    """A fork that is not repaired yet is no worse than where it starts from, and the headline says what that is."""
+    no_worse = judge(bad, "--against", bad)
+    assert no_worse.code == ExitCode.PASS
+    assert "no worse than the base tree, which itself is over a ceiling" in no_worse.first_line
+    assert judge(bad, "--against", good).code == ExitCode.FAIL
+    assert judge(good, "--against", bad).code == ExitCode.PASS
+
+
 def test_a_replaced_converter_is_in_the_headline(judge: Judge, bad: Path) -> None:
     ended = judge(bad, "--lowering", "exp")
     assert ended.code == ExitCode.PASS
