@@ -178,7 +178,7 @@ def _github(monkeypatch: pytest.MonkeyPatch, rules: Any = RULES, **changes: Any)
         "repos/a/b": {"default_branch": "main", "private": False},
         "repos/a/b/actions/permissions/workflow": {"default_workflow_permissions": "read"},
         "repos/a/b/actions/permissions/fork-pr-contributor-approval": {"approval_policy": "all_external_contributors"},
-        "repos/a/b/code-scanning/default-setup": {"state": "configured"},
+        "repos/a/b/code-scanning/default-setup": {"state": "not-configured"},
         "repos/a/b/environments/ane-hardware": {"protection_rules": [REVIEWERS]},
         **changes,
     }
@@ -207,8 +207,9 @@ def test_settings_that_are_all_there_are_said_so(
         (RULES[:3], {}, "Require merge queue"),
         (RULES, {"repos/a/b/environments/ane-hardware": {"protection_rules": []}}, "no required reviewers"),
         (RULES, {"repos/a/b/actions/permissions/workflow": {}}, "Read repository contents"),
+        (RULES, {"repos/a/b/code-scanning/default-setup": {"state": "configured"}}, "switch its default setup off"),
     ],
-    ids=["review", "check", "source", "queue", "environment", "token"],
+    ids=["review", "check", "source", "queue", "environment", "token", "scan"],
 )
 def test_a_setting_that_is_missing_is_named_with_its_place(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rules: Any, changes: Any, words: str

@@ -76,11 +76,12 @@ def _workflows(repository: str) -> Iterator[str]:
         policy = None
     if policy != "all_external_contributors":
         yield f"{where}: Require approval for all external contributors."
-    if api.get(f"repos/{repository}").get("private") is False and not _scans(repository):
-        yield "Settings, Advanced Security: CodeQL analysis, Default setup."
+    if _has_default_setup(repository):
+        yield "Settings, Advanced Security: CodeQL: switch its default setup off, which refuses codeql.yml."
 
 
-def _scans(repository: str) -> bool:
+def _has_default_setup(repository: str) -> bool:
+    """GitHub takes no result of a workflow of CodeQL while its own setup is on."""
     try:
         return bool(api.get(f"repos/{repository}/code-scanning/default-setup").get("state") == "configured")
     except MachineError:

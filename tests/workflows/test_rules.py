@@ -30,7 +30,16 @@ def steps(path: Path) -> Iterator[dict[str, Any]]:
 
 def test_the_files_are_there() -> None:
     names = {path.stem for path in WORKFLOWS}
-    assert names == {"ci", "comment", "mish-gate", "neural-engine", "refresh-baselines", "release"}
+    assert names == {
+        "ci",
+        "codeql",
+        "comment",
+        "mish-gate",
+        "neural-engine",
+        "refresh-baselines",
+        "release",
+        "scorecard",
+    }
     assert {path.parent.name for path in ACTIONS} == {"mish-gate", "setup"}
 
 
@@ -44,7 +53,7 @@ def test_a_workflow_grants_nothing_and_each_job_says_what_it_needs(path: Path) -
         assert 0 < job["timeout-minutes"] <= 360, name
 
 
-def test_only_four_jobs_can_write() -> None:
+def test_only_six_jobs_can_write() -> None:
     writing = {
         (path.stem, name): sorted(scope for scope, access in job["permissions"].items() if access == "write")
         for path in WORKFLOWS
@@ -52,10 +61,12 @@ def test_only_four_jobs_can_write() -> None:
         if "write" in job["permissions"].values()
     }
     assert writing == {
+        ("codeql", "analyze"): ["security-events"],
         ("comment", "comment"): ["pull-requests"],
         ("neural-engine", "check"): ["checks"],
         ("refresh-baselines", "propose"): ["contents", "pull-requests"],
         ("release", "publish"): ["attestations", "id-token"],
+        ("scorecard", "scorecard"): ["id-token", "security-events"],
     }
 
 
@@ -69,7 +80,7 @@ def test_actions_of_others_are_pinned_with_their_version(path: Path) -> None:
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_no_expression_is_pasted_into_a_command(path: Path) -> None:
     commands = [step["run"] for step in steps(path) if "run" in step]
-    assert commands
+    assert commands or path.stem in ("codeql", "scorecard")
     for command in commands:
         assert "${{" not in command, command
         assert command.count("\n") <= 1, f"a step is one command: {command}"
@@ -143,6 +154,36 @@ def test_nothing_is_cached_after_foreign_code_ran() -> None:
     for step in steps(ROOT / ".github" / "actions" / "mish-gate" / "action.yml"):
         if step["name"] in ("Build the pinned tree", "Save the native libraries"):
             assert "!inputs.path && !inputs.repository" in step["if"]
+
+
+def test_calls_on_the_network_are_noted_wherever_foreign_code_runs_on_linux() -> None:
+    """A job that builds or judges a tree, or runs what a pull request brings; before it does anything else."""
+    foreign = re.compile(r"actions/mish-gate$|^ci/test|refresh_baselines\.py")
+    found = set()
+    for path in WORKFLOWS:
+        for name, job in jobs(path).items():
+            used = [str(step.get("uses", step.get("run", ""))) for step in job["steps"]]
+            runners = f"{job['runs-on']} {job.get('strategy', '')}"
+            if any(map(foreign.search, used)) and ("ubuntu" in runners or "matrix.place" in runners):
+                assert used[0].startswith("step-security/harden-runner@"), (path.stem, name)
+                found.add((path.stem, name))
+    assert found == {
+        ("mish-gate", "emulated"),
+        ("mish-gate", "base-court"),
+        ("ci", "test"),
+        ("ci", "wheel"),
+        ("refresh-baselines", "measure"),
+    }
+
+
+def test_scorecard_is_of_the_form_that_its_publisher_believes() -> None:
+    """https://github.com/ossf/scorecard-action#workflow-restrictions: nothing but known actions, no variables."""
+    path = ROOT / ".github" / "workflows" / "scorecard.yml"
+    document = yaml.safe_load(path.read_text())
+    (job,) = document["jobs"].values()
+    assert not {"env", "defaults"} & {*document, *job}
+    assert job["runs-on"].startswith("ubuntu-")
+    assert all("uses" in step and "env" not in step for step in job["steps"])
 
 
 def test_a_mac_of_ones_own_installs_no_python() -> None:
