@@ -78,6 +78,8 @@ def main(
             pinned = dataclasses.replace(pinned, native=Mode(native))
         # An empty word is a mistake, such as a variable that nobody set, and must not stand for the pin.
         spec = pinned.source if spelled is None else source.parse(spelled)
+        # Whoever names it: the published files of the pinned release are known.
+        spec = dataclasses.replace(spec, sha256=pinned.sha256)
         # A tree that somebody names is judged as it is; only the pin says what is patched into the pinned one.
         unasked = pinned.lowering if spelled is None else lowerings.AS_IS
         chosen = unasked if lowering is None else lowering

@@ -288,6 +288,50 @@ def test_two_builds_that_download_the_same_share_a_file(tmp_path: Path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == [ours.parent.name]
 
 
+def _offers(monkeypatch: pytest.MonkeyPatch, *contents: str, name: str = "coremltools-9.0.tar.gz") -> list[str]:
+    """An index whose file has each of the contents in turn; what was not asked for yet."""
+    left = list(contents)
+
+    def pip(command: list[str]) -> str:
+        target = Path(command[command.index("-d") + 1])
+        target.mkdir()
+        (target / name).write_text(left.pop(0))
+        return ""
+
+    monkeypatch.setattr(source, "run", pip)
+    return left
+
+
+GOOD = {"coremltools-9.0.tar.gz": hashlib.sha256(b"good").hexdigest()}
+
+
+def test_a_download_that_is_not_the_published_file_is_refused_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _offers(monkeypatch, "evil", "good")
+    with pytest.raises(BuildError, match="is not the published file"):
+        source.download("coremltools==9.0", tmp_path, sha256=GOOD)
+    assert not list(tmp_path.iterdir())
+    assert source.download("coremltools==9.0", tmp_path, sha256=GOOD).read_text() == "good"
+
+
+def test_a_kept_download_that_changed_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = _offers(monkeypatch, "good", "good")
+    source.download("coremltools==9.0", tmp_path, sha256=GOOD).write_text("go")
+    assert source.download("coremltools==9.0", tmp_path, sha256=GOOD).read_text() == "good"
+    assert not left
+
+
+def test_a_file_of_the_pinned_release_that_is_not_listed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _offers(monkeypatch, "new", "other", name="coremltools-9.0-cp314-none-any.whl")
+    with pytest.raises(BuildError, match="is no file of that release"):
+        source.download("coremltools==9.0", tmp_path, sha256=GOOD)
+    of_another = {"coremltools-8.3.0.tar.gz": "0" * 64}
+    assert source.download("coremltools==9.0", tmp_path, sha256=of_another).read_text() == "other"
+
+
 def test_a_release_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="ended with status"):
         source.fetch(source.parse("sdist:0.0.1"), tmp_path / "tree", tmp_path / "downloads")

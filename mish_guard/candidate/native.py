@@ -86,7 +86,8 @@ def supply(tree: Tree, mode: Mode, downloads: Path, kept: Path, host: Host) -> t
             msg = f"Nothing to build with, the tree has no CMakeLists.txt, and no libraries to reuse: {refused}"
             raise BuildError(msg)
         return Mode.BUILD, _build_or_restore(tree.folder, host, kept) + (f"; {refused}" if refused else "")
-    wheel = download(f"coremltools=={tree.version}", downloads, "--only-binary", "coremltools")
+    known = tree.spec.sha256
+    wheel = download(f"coremltools=={tree.version}", downloads, "--only-binary", "coremltools", sha256=known)
     _copy_libraries(wheel, tree.folder)
     return Mode.REUSE, f"no native source differs from release {tree.version}"
 

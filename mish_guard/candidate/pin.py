@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,14 @@ _RELEASE = re.compile(r"\d+(\.\d+)+(\.?(a|b|rc|dev)\d+)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """Repository, ref, lowering to patch in, Python version, native mode."""
+    """Repository, ref, lowering to patch in, Python version, native mode, sha256 of published files by name."""
 
     repository: str
     ref: str
     lowering: str
     python: str
     native: Mode
+    sha256: Mapping[str, str]
 
     @property
     def source(self) -> Spec:
@@ -31,8 +33,8 @@ class Pin:
         Python files; everything else is cloned.
         """
         if self.native is not Mode.BUILD and _RELEASE.fullmatch(self.ref):
-            return Spec(kind="sdist", place=self.ref)
-        return Spec(kind="git", place=self.repository, ref=self.ref)
+            return Spec(kind="sdist", place=self.ref, sha256=self.sha256)
+        return Spec(kind="git", place=self.repository, ref=self.ref, sha256=self.sha256)
 
 
 def load(path: Path) -> Pin:
@@ -45,4 +47,5 @@ def load(path: Path) -> Pin:
         lowering=document["lowering"],
         python=document["python"],
         native=Mode(document["native"]),
+        sha256=document.get("sha256", {}),
     )

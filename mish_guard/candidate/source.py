@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mish_guard.candidate import BuildError
@@ -36,11 +36,16 @@ _LEFT_OUT = (".git", "build", "dist", "*.egg-info", ".venv*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A source as the user spells it: its kind, where it lies, and the git ref if it has one."""
+    """A source as the user spells it: its kind, where it lies, and the git ref if it has one.
+
+    `sha256` holds the hashes of published files by name, 64 hex digits: whatever is downloaded of a release that has
+    any there must be one of them.
+    """
 
     kind: str
     place: str
     ref: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.place}" + (f"@{self.ref}" if self.ref else "")
@@ -125,12 +130,15 @@ def _blob(path: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def download(requirement: str, folder: Path, *options: str) -> Path:
+def download(requirement: str, folder: Path, *options: str, sha256: Mapping[str, str] | None = None) -> Path:
     """The file pip downloads for a pinned requirement, kept in `folder`; raises BuildError with pip's last line.
 
-    Builds that run at the same time may share the folder: the first to finish leaves the file for all.
+    Builds that run at the same time may share the folder: the first to finish leaves the file for all. A kept file
+    that `sha256` contradicts is fetched again; raises BuildError where that one is no other.
     """
     place = folder / hashlib.sha256(" ".join((requirement, *options)).encode()).hexdigest()[:12]
+    if _held(place) and _contradiction(_held(place)[0], sha256 or {}) is not None:
+        shutil.rmtree(place)
     if not _held(place):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
@@ -142,7 +150,28 @@ def download(requirement: str, folder: Path, *options: str) -> Path:
             except OSError:
                 if not _held(place):
                     raise
-    return _held(place)[0]
+    found = _held(place)[0]
+    contradiction = _contradiction(found, sha256 or {})
+    if contradiction is not None:
+        shutil.rmtree(place)
+        raise BuildError(contradiction)
+    return found
+
+
+def _contradiction(path: Path, sha256: Mapping[str, str]) -> str | None:
+    """Why a file is not the one that was published; None if it is, or nothing is known of its release."""
+    if path.name not in sha256:
+        is_known = _release_of(path.name) in map(_release_of, sha256)
+        return f"'{path.name}' is no file of that release whose sha256 is pinned." if is_known else None
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found == sha256[path.name]:
+        return None
+    return f"'{path.name}' has the sha256 {found}, and {sha256[path.name]} is pinned: it is not the published file."
+
+
+def _release_of(name: str) -> str:
+    """Name and version of a wheel or a source archive, as its file name has them: `coremltools-9.0`."""
+    return "-".join(name.removesuffix(".tar.gz").split("-")[:2])
 
 
 def _held(place: Path) -> list[Path]:
@@ -221,7 +250,7 @@ def _is_left_out(relative: Path) -> bool:
 
 def _unpack(spec: Spec, folder: Path, downloads: Path) -> str:
     options = ("--no-binary", "coremltools", "--no-build-isolation")
-    archive = download(f"coremltools=={spec.place}", downloads, *options)
+    archive = download(f"coremltools=={spec.place}", downloads, *options, sha256=spec.sha256)
     scratch = folder.with_name(folder.name + ".unpacking")
     with tarfile.open(archive) as tar:
         # Python before 3.10.12 and 3.11.4 has no filters; what pip verified is what will be run, filtered or not.
