@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import pty
 import re
 import signal
@@ -74,7 +75,10 @@ def test_a_matrix_that_makes_no_sense_is_told(invoke: Invoke, tmp_path: Path, te
     assert complaint in ended.err
 
 
-def test_core_ml_without_a_mac_is_an_error_and_never_the_emulator(invoke: Invoke, tmp_path: Path) -> None:
+def test_core_ml_without_a_mac_is_an_error_and_never_the_emulator(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "mac_ver", lambda: ("", ("", "", ""), ""))
     ended = invoke("gate", "--engine", "coreml", "--out", tmp_path / "o")
     assert ended.code == ExitCode.BROKEN
     assert "coreml" in ended.err

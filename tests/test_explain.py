@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from mish_guard import commands_to_type
+from mish_guard.commands import explain
 from mish_guard.errors import ExitCode
 from mish_guard.models import networks
 from mish_guard.numerics import fp16
+from mish_guard.records import Placement
 from mish_guard.results import run_file
+from tests import virtual_mac
 from tests.conftest import Invoke
-from tests.test_verdict import run
+from tests.test_verdict import cell, run
 
 CELL = "surface/rank-2/torchscript/mlprogram-fp16@ane"
 
@@ -80,3 +85,28 @@ def test_nothing_but_the_name_of_a_cell_becomes_part_of_a_command(name: str) -> 
     assert commands_to_type.explain(name) == "mish-guard cells"
     assert commands_to_type.gate((name,)) == "mish-guard gate"
     assert commands_to_type.explain(CELL, lowering=name) == f"mish-guard explain '{CELL}'"
+
+
+# Stored packages alone: nothing is converted.
+CONTROLS = """
+schema_version: 1
+groups:
+  - {family: stability, role: negative-control, cases: [scale-11.0], frontends: [stored], backends: [mlprogram-fp16]}
+  - {family: stability, role: positive-control, cases: [scale-11.0], frontends: [stored], backends: [mlprogram-fp16]}
+"""
+
+
+def test_on_a_mac_it_shows_where_each_operation_is_planned(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yml").write_text(CONTROLS)
+    python = virtual_mac.interpreter(virtual_mac.SCENARIOS / "m3-max.yml", tmp_path)
+    name = "negative-control:stability/scale-11.0/stored/mlprogram-fp16@cpu-and-ne"
+    command = [str(python), "-I", "-m", "mish_guard", "explain", name, "--matrix", "matrix.yml", "--out", "none"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == ExitCode.PASS, ended.stderr
+    assert "placement    the activation is planned on: ne\n" in ended.stdout
+    assert re.search(r"^softplus\w*  +ne$", ended.stdout, re.MULTILINE), ended.stdout
+
+
+def test_without_a_plan_it_says_that_the_place_is_not_known() -> None:
+    (line,) = explain._placed(cell(CELL, placement=Placement(activation="unknown", ops={})))
+    assert "where this ran is not known" in line

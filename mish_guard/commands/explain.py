@@ -71,6 +71,8 @@ def show(
         before = None if stored is None else stored.cells.get(str(key))
         for line in (*_lines(measured, before), *_before_and_after(measured, stored, before)):
             click.echo(line)
+        for line in _placed(measured) if engine.is_hardware(key.place) else ():
+            click.echo(line)
         click.echo(f"coremltools {who.coremltools}, lowering {used}: {who.path}")
         if measured.figures is not None:
             _echo_trace(measurer, engine, measured, _spot(measurer, measured, before, x))
@@ -175,6 +177,17 @@ def _before_and_after(measured: Measurement, stored: Baseline | None, before: Me
         if new.specials.get(name) != old.specials.get(name)
     ]
     yield from table.render(("", "before", "after"), rows).splitlines()
+
+
+def _placed(measured: Measurement) -> Iterator[str]:
+    """Where the plan of Core ML puts each operation, which is what a figure of hardware rests on."""
+    placement = measured.placement
+    if placement is None or not placement.is_known:
+        yield "placement    Core ML told no plan: where this ran is not known"
+        return
+    yield f"placement    the activation is planned on: {placement.activation}"
+    rows = [(name, device.value) for name, device in placement.ops.items()]
+    yield from table.render(("operation", "device"), rows).splitlines()
 
 
 def _figures(figures: Figures) -> Iterator[str]:

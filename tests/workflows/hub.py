@@ -101,7 +101,8 @@ class Hub:
     def branch(self, name: str, branch: str, edit: Callable[[Path], None]) -> str:
         """A commit on a new branch of main with an edit made; main stays checked out."""
         target = self.repository(name)
-        git(target, "checkout", "-q", "-b", branch, "main")
+        # Over what an earlier try may have left.
+        git(target, "checkout", "-q", "-f", "-B", branch, "main")
         edit(target)
         made = commit(target, branch)
         git(target, "checkout", "-q", "main")

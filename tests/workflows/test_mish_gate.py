@@ -66,7 +66,7 @@ def test_a_pull_request_that_leaves_the_patch_in_is_green_everywhere(hub: Hub, v
     assert "READY for what was asked: no Neural Engine" in ran.log
     assert "**Baselines**: 10 cells unchanged, 0 changed or gone, 0 new." in ran.summary("emulated")
     kept = {path.name for path in ran.artifact("mish-gate-emulated").iterdir()}
-    assert kept == {"results.json", "report.json", "summary.md", "candidate.diff"}
+    assert kept == {"results.json", "curves.json", "report.json", "summary.md", "candidate.diff"}
     assert not [call for call in ran.calls if call.startswith("cache save")]
 
 
