@@ -280,7 +280,8 @@ class Measurement:
     inputs, ceiling, formulas): figures of two instruments do not compare. `assumptions` are the ids of what nobody has
     measured and the cell's pass rests on: read the other way, it would fail. `covered_by` is the cell whose
     figures these are: it was swept in this run, and what this cell's model does from the input of mish to its output is
-    the same, operation by operation.
+    the same, operation by operation. `inexact` counts the inputs of a sweep that its convolution did not carry bit for
+    bit, and that are judged by what entered mish instead; None where there are none.
     """
 
     key: CellKey
@@ -295,6 +296,7 @@ class Measurement:
     instrument: str | None = None
     assumptions: tuple[str, ...] = ()
     covered_by: str | None = None
+    inexact: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -156,3 +157,59 @@ def test_an_input_is_found_where_it_was_fed(name: str) -> None:
     assert located is not None
     feed, place = located
     assert float(case.feeds()[feed][0][place]) == 10.3984375
+
+
+def _predicted(case: networks.SweepCase, carried: Any, activated: Any) -> list[tuple[Any, Any, Any]]:
+    """Predictions in which the convolution made `carried` of the finite inputs, and the activation `activated`."""
+    finite, special = case._tiles()
+    size = finite[0].size
+
+    def tiles(values: Any) -> list[Any]:
+        padded = np.zeros(len(finite) * size, dtype=np.float16)
+        padded[: len(values)] = values
+        return [each.reshape(case.shape) for each in padded.reshape(-1, size)]
+
+    made = [(one, other, None) for one, other in zip(tiles(carried), tiles(activated), strict=True)]
+    return made + [(tile, fp16.to_fp16(np.abs(tile)), None) for tile in special]
+
+
+def _beside(x: Any) -> Any:
+    """What a scheme of sums makes of every input: one number further, up or down in turn, and inf from 2**15 on."""
+    moved = np.nextafter(x, np.where(np.arange(len(x)) % 2, 65504, -65504).astype(np.float16))
+    return np.where(np.abs(x) < 2.0**15, moved, np.float16(np.inf)).astype(np.float16)
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["right", "cliff"])
+def test_a_convolution_that_carries_nothing_exactly_is_no_end_of_the_run(is_cut: bool) -> None:
+    """The activation is judged by what entered it, and a cliff stays one."""
+    case = networks.case("mish-k3")
+    assert isinstance(case, networks.SweepCase)
+    carried = _beside(X)
+    got = fp16.to_fp16(reference.mish(carried))
+    if is_cut:
+        got = np.where(carried >= 10.3984375, np.float16(0), got)
+    predictions = _predicted(case, carried, got)
+    assert case.figures(predictions).n_covered < 0.01 * len(X)
+    tolerant = dataclasses.replace(case, by_what_entered=True)
+    found = tolerant.figures(predictions)
+    assert found.n_covered > ceiling.LEAST_COVERED * len(X)
+    assert tolerant.inexact(predictions) > ceiling.LEAST_COVERED * len(X)
+    assert ceiling.is_within(found) is not is_cut
+    assert [each.first > 10.3 for each in found.bad_intervals] == [True] * is_cut
+
+
+@pytest.mark.parametrize("made", [np.zeros_like(X), -X, np.roll(X, 4000)], ids=["zeros", "sign", "another"])
+def test_what_is_not_beside_an_input_covers_it_not(made: Any) -> None:
+    case = networks.case("mish-k3")
+    assert isinstance(case, networks.SweepCase)
+    tolerant = dataclasses.replace(case, by_what_entered=True)
+    assert tolerant.figures(_predicted(case, made, fp16.to_fp16(reference.mish(made)))).n_covered < 0.1 * len(X)
+
+
+def test_what_is_carried_exactly_is_judged_as_ever() -> None:
+    case = networks.case("mish-k3")
+    assert isinstance(case, networks.SweepCase)
+    predictions = _predicted(case, X, fp16.to_fp16(WANT))
+    tolerant = dataclasses.replace(case, by_what_entered=True)
+    assert tolerant.figures(predictions) == case.figures(predictions)
+    assert tolerant.inexact(predictions) == 0

@@ -94,6 +94,7 @@ class Measurer:
                 placement=execution.placement,
                 repeats_agree=execution.repeats_agree,
                 times=execution.times,
+                inexact=_inexact(case, execution),
             )
         except (GuardError, OSError, MemoryError) as error:
             reason = str(error) or type(error).__name__
@@ -131,8 +132,14 @@ class Measurer:
         return Curves(outputs=self._outputs, traces=self._traces)
 
     def case(self, key: CellKey) -> networks.Case:
-        """The case of a cell, on the rung on which it is measured."""
-        return _on(networks.case(key.case), self.ladder.rung(key))
+        """The case of a cell, on the rung on which it is measured.
+
+        Hardware may carry no input of a sweep exactly; it is judged by what entered mish. The emulator carries all.
+        """
+        found = _on(networks.case(key.case), self.ladder.rung(key))
+        if isinstance(found, networks.SweepCase) and self._engine.is_hardware(key.place):
+            return dataclasses.replace(found, by_what_entered=True)
+        return found
 
     def package(self, key: CellKey) -> Path:
         """The saved model of a cell, converted on first use; raises ConversionError, or MachineError for a control."""
@@ -185,6 +192,10 @@ class Measurer:
             return None
         here = spot(case, measured)
         return self._engine.first_wrong(package, case.feeds()[here.feed], measured.key.place, here.place, case.output)
+
+
+def _inexact(case: networks.Case, execution: Execution) -> int | None:
+    return (case.inexact(execution.predictions) or None) if isinstance(case, networks.SweepCase) else None
 
 
 def resting_on(case: networks.Case, execution: Execution, figures: Figures) -> tuple[str, ...]:

@@ -153,6 +153,11 @@ def _wave(shape: Sequence[int], phase: float) -> torch.Tensor:
     return torch.from_numpy(fp16.to_fp16(values).astype(np.float32).reshape(tuple(shape)))
 
 
+# How far from an input, as a part of it, what entered may lie to count for it. A scheme that sums 16 neighbours of its
+# size is wrong by less; a convolution that yields zeros, or another input, is not taken for it.
+NEAR = 2.0**-4
+
+
 class Case(Protocol):
     """One model with its inputs."""
 
@@ -190,6 +195,10 @@ class SweepCase:
 
     A 3x3 delta kernel multiplies eight neighbours by zero, and 0 * inf is NaN: inputs that are not finite lie apart,
     every other row and column of tiles of their own.
+
+    A unit that computes a convolution from sums of its inputs, as Winograd's scheme does, carries none bit for bit.
+    With `by_what_entered` an input that came out as a number near it counts as covered, and mish is judged by that
+    number, which the first output tells; without, only what was carried exactly counts.
     """
 
     model: str
@@ -198,6 +207,7 @@ class SweepCase:
     bare_shape: tuple[int, ...] = ()
     want: Callable[[Any], Any] = reference.mish
     rung: Rung = shapes.LADDERS["sweep"][0]
+    by_what_entered: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -230,12 +240,28 @@ class SweepCase:
             raise NotComparableError(msg)
         inputs = fp16.finite_values()
         got = self._joined(predictions[: len(finite)], self._activation_output)[: len(inputs)]
-        covered = np.ones(len(inputs), dtype=bool)
-        if self.kernel is not None:
-            covered = self._joined(predictions[: len(finite)], 0)[: len(inputs)] == inputs
+        entered, covered = self._entered(predictions)
         return figures.sweep(
-            inputs, got, self.want(inputs), covered=covered, specials=self._specials(predictions[len(finite) :])
+            inputs, got, self.want(entered), covered=covered, specials=self._specials(predictions[len(finite) :])
         )
+
+    def inexact(self, predictions: Sequence[Sequence[Any]]) -> int:
+        """How many of the covered inputs entered the activation as another number."""
+        entered, covered = self._entered(predictions)
+        return int(np.count_nonzero((entered != fp16.finite_values()) & covered))
+
+    def _entered(self, predictions: Sequence[Sequence[Any]]) -> tuple[Half, NDArray[np.bool_]]:
+        """What entered the activation for each finite input that is covered, and which are; itself for the others."""
+        inputs = fp16.finite_values()
+        if self.kernel is None:
+            return inputs, np.ones(len(inputs), dtype=bool)
+        carried = self._joined(predictions[: len(self._tiles()[0])], 0)[: len(inputs)]
+        exact = carried == inputs
+        if not self.by_what_entered:
+            return inputs, exact
+        x, size = inputs.astype(np.float64), np.abs(inputs.astype(np.float64))
+        near = np.isfinite(carried) & (np.abs(np.where(np.isfinite(carried), carried, 0) - x) <= NEAR * size)
+        return np.where(near & ~exact, carried, inputs), near
 
     def outputs(self, predictions: Sequence[Sequence[Any]]) -> Half:
         """What came out for every input: the finite ones in ascending order, then +inf, -inf and every NaN."""

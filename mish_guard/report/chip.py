@@ -84,7 +84,10 @@ def answers(run: Run) -> Iterator[tuple[str, str]]:
 def _carried(cells: list[Measurement]) -> str:
     sweeps = [cell for cell in cells if cell.key.role is Role.POSITIVE_CONTROL and cell.key.family.value == "sweep"]
     told = [
-        f"{cell.figures.n_covered} of {cell.figures.n_total} at {cell.key.place}" for cell in sweeps if cell.figures
+        f"{cell.figures.n_covered - (cell.inexact or 0)} of {cell.figures.n_total} at {cell.key.place}"
+        + (f", {cell.inexact} beside it" if cell.inexact else "")
+        for cell in sweeps
+        if cell.figures
     ]
     return ", ".join(told) or "not measured"
 

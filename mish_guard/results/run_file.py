@@ -157,7 +157,7 @@ def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
         value = getattr(measurement, name)
         if value is not None:
             document[name] = dataclasses.asdict(value)
-    for name in ("repeats_agree", "rung", "instrument"):
+    for name in ("repeats_agree", "rung", "instrument", "inexact"):
         if getattr(measurement, name) is not None:
             document[name] = getattr(measurement, name)
     if measurement.culprit is not None:
@@ -200,6 +200,7 @@ def measurement_from_json(document: Mapping[str, Any]) -> Measurement:
         times=_optional(document.get("times"), lambda value: Times(**value)),
         instrument=document.get("instrument"),
         assumptions=tuple(document.get("assumptions", ())),
+        inexact=document.get("inexact"),
     )
 
 
