@@ -20,10 +20,10 @@ from tests import virtual_mac
 from tests.conftest import SMALL_MATRIX, Invoke
 
 
-def _measured(folder: Path, scenario: str) -> tuple[Path, str, str]:
-    """The file that `measure` leaves on a virtual Mac, and what it printed."""
+def _measured(folder: Path, scenario: str, **changes: Any) -> tuple[Path, str, str]:
+    """The file that `measure` leaves on a virtual Mac, and what it printed; `changes` are other keys of its file."""
     (folder / "matrix.yml").write_text(SMALL_MATRIX)
-    python = virtual_mac.interpreter(virtual_mac.SCENARIOS / f"{scenario}.yml", folder)
+    python = virtual_mac.interpreter(virtual_mac.variant(scenario, folder, **changes), folder)
     command = [str(python), "-I", "-m", "mish_guard", "measure", "--lowering", "exp"]
     command += ["--matrix", str(folder / "matrix.yml"), "--out", str(folder / "out")]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -70,6 +70,22 @@ def test_a_hosted_machine_is_not_asked_for_a_neural_engine(tmp_path: Path, invok
     assert "Apple M1 (Virtual), macOS 15.6: no Neural Engine was measured." in said
     assert invoke("store", path, "--reason", "a test", "--baselines", tmp_path / "kept").code == 0
     assert [each.name for each in (tmp_path / "kept").iterdir()] == ["coreml-vm-macos15-cpu-only.json"]
+
+
+def test_a_mac_with_an_intel_processor_tells_its_cpu_and_becomes_no_baseline(tmp_path: Path, invoke: Invoke) -> None:
+    chip_ = "Intel(R) Core(TM) i9-9980HK CPU @ 2.40GHz"
+    machine = {"chip": chip_, "model": "MacBookPro16,1", "macos": "15.6", "build": "24G84", "python": "x86_64"}
+    path, said, _ = _measured(tmp_path, "hosted-vm", machine={**machine, "devices": ["cpu", "gpu"]})
+    lines = said.splitlines()
+    assert lines[0].startswith(
+        f"{chip_}, macOS 15.6, cpu-only: the lowering under test is inside its ceiling in all 1 "
+    )
+    assert lines[1] == f"{chip_}, macOS 15.6: no Neural Engine was measured."
+    assert "Is this a virtual machine? False" in lines
+    ended = invoke("store", path, "--reason", "a test", "--baselines", tmp_path / "kept")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "an Intel processor, which has no Neural Engine and no baseline" in ended.err
+    assert not (tmp_path / "kept").exists()
 
 
 @pytest.mark.parametrize(

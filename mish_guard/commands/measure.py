@@ -92,6 +92,9 @@ def _complaints(run: Run) -> Iterator[str]:
     if any(each.engine is not EngineName.COREML or not each.is_hardware for each in run.engines.values()):
         yield "it holds places that are not Core ML on a Mac"
     devices = [each.device for each in run.engines.values()]
+    if any(str(device.get("hardware", {}).get("chip")).startswith("Intel") for device in devices):
+        yield "it is of a Mac with an Intel processor, which has no Neural Engine and no baseline"
+        return
     if not devices or not all(device.get("baseline_key") for device in devices):
         yield "the machine does not say which chip and macOS it has"
         return
