@@ -73,14 +73,14 @@ def test_a_hosted_machine_is_not_asked_for_a_neural_engine(tmp_path: Path, invok
 
 
 def test_a_mac_with_an_intel_processor_tells_its_cpu_and_becomes_no_baseline(tmp_path: Path, invoke: Invoke) -> None:
-    chip_ = "Intel(R) Core(TM) i9-9980HK CPU @ 2.40GHz"
-    machine = {"chip": chip_, "model": "MacBookPro16,1", "macos": "15.6", "build": "24G84", "python": "x86_64"}
+    intel = "Intel(R) Core(TM) i9-9980HK CPU @ 2.40GHz"
+    machine = {"chip": intel, "model": "MacBookPro16,1", "macos": "15.6", "build": "24G84", "python": "x86_64"}
     path, said, _ = _measured(tmp_path, "hosted-vm", machine={**machine, "devices": ["cpu", "gpu"]})
     lines = said.splitlines()
     assert lines[0].startswith(
-        f"{chip_}, macOS 15.6, cpu-only: the lowering under test is inside its ceiling in all 1 "
+        f"{intel}, macOS 15.6, cpu-only: the lowering under test is inside its ceiling in all 1 "
     )
-    assert lines[1] == f"{chip_}, macOS 15.6: no Neural Engine was measured."
+    assert lines[1] == f"{intel}, macOS 15.6: no Neural Engine was measured."
     assert "Is this a virtual machine? False" in lines
     ended = invoke("store", path, "--reason", "a test", "--baselines", tmp_path / "kept")
     assert (ended.code, ended.out) == (ExitCode.USAGE, "")

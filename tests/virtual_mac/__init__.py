@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 SCENARIOS = HERE / "scenarios"
 VARIABLE = "MISH_GUARD_VIRTUAL_MAC"
 STATE = "MISH_GUARD_VIRTUAL_STATE"
+# The Mac that a process has from its Python; another one in VARIABLE was chosen.
+BAKED = "MISH_GUARD_BAKED_MAC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +138,18 @@ def interpreter(path: Path, folder: Path, packages: str | None = None) -> Path:
 
 
 def bake(target: Path, variables: Mapping[str, str], packages: str | None = None) -> None:
-    """Let every process whose packages are in `target` wake up on the Mac of these variables."""
+    """Let every process whose packages are in `target` wake up on the Mac of these variables.
+
+    Tests that run on such a Mac themselves make others: the Mac that a test chose for a process is left to it, the one
+    that the process only inherited is not.
+    """
     base = packages or sysconfig.get_path("purelib")
     woken = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
+    woken[BAKED] = woken[VARIABLE]
     (target / "a-packages.pth").write_text(f"import site; site.addsitedir({base!r})\n")
-    wake_up = (
-        f"import os, runpy; os.environ.update({woken!r}); runpy.run_path({str(HERE / 'site' / 'sitecustomize.py')!r})"
-    )
+    inherited = f"os.environ.get({VARIABLE!r}) == os.environ.get({BAKED!r})"
+    wake_up = f"import os, runpy; {inherited} and os.environ.update({woken!r}); "
+    wake_up += f"runpy.run_path({str(HERE / 'site' / 'sitecustomize.py')!r})"
     (target / "b-virtual-mac.pth").write_text(f"{wake_up}\n")
 
 
