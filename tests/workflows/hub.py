@@ -38,8 +38,8 @@ class Ran:
         return "\n".join(str(each.get("msg", "")) for each in self.events)
 
     def summary(self, job: str) -> str:
-        """What the steps of a job wrote for its page, in order."""
-        return "".join(each["content"] for each in self._told(job) if each["command"] == "summary")
+        """What the steps of a job wrote for its page, in order, without the marks of what is code."""
+        return "".join(each["content"] for each in self._told(job) if each["command"] == "summary").replace("`", "")
 
     def annotations(self, job: str) -> list[tuple[str, str]]:
         """Level and text, with the title before it, of every annotation of a job."""
