@@ -34,11 +34,11 @@ Plan = Callable[[CellKey, str], str]
 class _Machine:
     """Stands for an engine with a real Neural Engine, a CPU and an emulated engine."""
 
-    def is_hardware(self, where: str) -> bool:
-        return where != "ane"
+    def is_hardware(self, place: str) -> bool:
+        return place != "ane"
 
-    def is_neural_engine(self, where: str) -> bool:
-        return where != "cpu-only"
+    def is_neural_engine(self, place: str) -> bool:
+        return place != "cpu-only"
 
 
 class Climb:

@@ -102,6 +102,6 @@ def _leave_reports(judgement: Judgement, out: Path) -> None:
     if judgement.verdict is Verdict.PASS:
         return
     run = judgement.run
-    for where in sorted({measurement.key.place for measurement in run.measurements.values()}):
-        name = baseline.path_of(out, run.engine_at(where), where, run.device_at(where)).with_suffix(".obtained.json")
-        files.write_atomically(name, baseline.text_of(run, where, reason="obtained by a gate run", repeats=1))
+    for place in sorted({measurement.key.place for measurement in run.measurements.values()}):
+        name = baseline.path_of(out, run.engine_at(place), place, run.device_at(place)).with_suffix(".obtained.json")
+        files.write_atomically(name, baseline.text_of(run, place, reason="obtained by a gate run", repeats=1))

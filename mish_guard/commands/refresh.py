@@ -107,10 +107,10 @@ def _digest(cell: Measurement) -> str | None:
 def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, str]:
     places = sorted({measurement.key.place for measurement in run.measurements.values()})
     return {
-        baseline.path_of(folder, run.engine_at(where), where, run.device_at(where)): baseline.text_of(
-            run, where, reason=reason, repeats=repeats
+        baseline.path_of(folder, run.engine_at(place), place, run.device_at(place)): baseline.text_of(
+            run, place, reason=reason, repeats=repeats
         )
-        for where in places
+        for place in places
     }
 
 

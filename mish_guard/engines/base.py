@@ -31,26 +31,26 @@ class Execution:
 
 
 class Engine(Protocol):
-    """Runs saved models. `where` is a profile of the emulator or a compute unit of Core ML."""
+    """Runs saved models. `place` is a profile of the emulator or a compute unit of Core ML."""
 
     name: str
 
     def places(self) -> tuple[str, ...]:
-        """Every `where` this engine was asked to run."""
+        """Every place that this engine was asked to run."""
 
     def engines(self) -> Mapping[str, str]:
         """The engine of every place, by place, for an engine that is made of several; else empty."""
 
-    def is_neural_engine(self, where: str) -> bool:
-        """Whether the negative control must be caught at `where`."""
+    def is_neural_engine(self, place: str) -> bool:
+        """Whether the negative control must be caught at `place`."""
 
-    def is_hardware(self, where: str) -> bool:
-        """Whether what runs at `where` is real: only then can another shape change where a model runs."""
+    def is_hardware(self, place: str) -> bool:
+        """Whether what runs at `place` is real: only then can another shape change where a model runs."""
 
     def device(self) -> Mapping[str, Any]:
         """What the engine runs on, for the record."""
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str, output: int | None = None) -> Execution:
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], place: str, output: int | None = None) -> Execution:
         """Predict once for each feed (the inputs in the model's order, numpy arrays).
 
         With `output` each prediction holds that one alone, by its number.
@@ -60,11 +60,11 @@ class Engine(Protocol):
         self,
         package: Path,
         feed: Sequence[Any],
-        where: str,
-        place: tuple[int, ...] | None,
+        place: str,
+        index: tuple[int, ...] | None,
         output: int | None = None,
     ) -> Culprit | None:
-        """The first operation whose output is wrong for this feed, at index `place` where shapes allow it.
+        """The first operation whose output is wrong for this feed, at `index` where shapes allow it.
 
         With `output` only those that lead to that one are looked at.
 
@@ -75,8 +75,8 @@ class Engine(Protocol):
         self,
         package: Path,
         feed: Sequence[Any],
-        where: str,
-        place: tuple[int, ...] | None,
+        place: str,
+        index: tuple[int, ...] | None,
         output: int | None = None,
     ) -> tuple[Step, ...]:
         """Every operation with what it gave, with `output` those that lead to that one.

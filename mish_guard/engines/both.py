@@ -54,34 +54,34 @@ class Engines:
     def engines(self) -> Mapping[str, str]:
         return {place: engine.name for place, engine in self._by_place.items()}
 
-    def is_neural_engine(self, where: str) -> bool:
-        return self._by_place[where].is_neural_engine(where)
+    def is_neural_engine(self, place: str) -> bool:
+        return self._by_place[place].is_neural_engine(place)
 
-    def is_hardware(self, where: str) -> bool:
-        return self._by_place[where].is_hardware(where)
+    def is_hardware(self, place: str) -> bool:
+        return self._by_place[place].is_hardware(place)
 
     def device(self) -> Mapping[str, Any]:
         return {engine.name: engine.device() for engine in self._engines}
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str, output: int | None = None) -> Execution:
-        return self._by_place[where].run(package, feeds, where, output)
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], place: str, output: int | None = None) -> Execution:
+        return self._by_place[place].run(package, feeds, place, output)
 
     def first_wrong(
         self,
         package: Path,
         feed: Sequence[Any],
-        where: str,
-        place: tuple[int, ...] | None,
+        place: str,
+        index: tuple[int, ...] | None,
         output: int | None = None,
     ) -> Culprit | None:
-        return self._by_place[where].first_wrong(package, feed, where, place, output)
+        return self._by_place[place].first_wrong(package, feed, place, index, output)
 
     def trace(
         self,
         package: Path,
         feed: Sequence[Any],
-        where: str,
-        place: tuple[int, ...] | None,
+        place: str,
+        index: tuple[int, ...] | None,
         output: int | None = None,
     ) -> tuple[Step, ...]:
-        return self._by_place[where].trace(package, feed, where, place, output)
+        return self._by_place[place].trace(package, feed, place, index, output)

@@ -55,8 +55,8 @@ def survey(names: Sequence[str], profiles: Sequence[str]) -> Iterator[Surveyed]:
             half = _convert(name, case, Backend.MLPROGRAM_FP16, Path(folder))
             single = _single_relative(_convert(name, case, Backend.MLPROGRAM_FP32, Path(folder)), case)
             n_ops = sum(node.op != "cast" for node in package.load(half).nodes)
-            for where in profiles:
-                measured = _measure(engine, half, case, where)
+            for place in profiles:
+                measured = _measure(engine, half, case, place)
                 yield Surveyed(lowering=name, n_ops=n_ops, measurement=measured, single_relative=single)
 
 
@@ -83,14 +83,14 @@ def _single_relative(saved: Path, case: networks.Case) -> float:
     return float(np.max(np.where(np.isfinite(errors), errors, np.inf)))
 
 
-def _measure(engine: EmulatorEngine, saved: Path, case: networks.Case, where: str) -> Measurement:
-    figures = case.figures(engine.run(saved, case.feeds(), where).predictions)
+def _measure(engine: EmulatorEngine, saved: Path, case: networks.Case, place: str) -> Measurement:
+    figures = case.figures(engine.run(saved, case.feeds(), place).predictions)
     key = CellKey(
         family=Family.SURFACE,
         case=_CASE,
         frontend=Frontend.TORCHSCRIPT,
         backend=Backend.MLPROGRAM_FP16,
-        place=where,
+        place=place,
     )
     measured = Measurement(key=key, known_gap=None, figures=figures)
     return dataclasses.replace(measured, culprit=_culprit(engine, saved, case, measured))

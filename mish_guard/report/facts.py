@@ -220,14 +220,14 @@ def next_step(facts: Facts) -> str:
 
 def _evidence(run: Run) -> Evidence:
     places = sorted({measurement.key.place for measurement in run.measurements.values()})
-    hardware = [where for where in places if run.is_hardware(where)]
+    hardware = [place for place in places if run.is_hardware(place)]
     return Evidence(
-        engine=" and ".join(sorted({run.engine_at(where).value for where in places})),
+        engine=" and ".join(sorted({run.engine_at(place).value for place in places})),
         places=tuple(places),
         hardware_places=tuple(hardware),
         neural_engines=tuple(measured_neural_engines(run)),
-        device={run.engine_at(where).value: dict(run.device_at(where)) for where in places},
-        statement=_statement(run, hardware, [where for where in places if where not in hardware]),
+        device={run.engine_at(place).value: dict(run.device_at(place)) for place in places},
+        statement=_statement(run, hardware, [place for place in places if place not in hardware]),
     )
 
 
@@ -281,11 +281,11 @@ def _subject(judgement: Judgement) -> Subject | None:
     if not shown:
         return None
     row = min((each for each in shown if each.status is not Status.KNOWN_GAP), key=order, default=min(shown, key=order))
-    where = CellKey.parse(row.cell).place
+    place = CellKey.parse(row.cell).place
     return Subject(
         row=row,
-        negative=_control(judgement.rows, Role.NEGATIVE_CONTROL, where),
-        positive=_control(judgement.rows, Role.POSITIVE_CONTROL, where),
+        negative=_control(judgement.rows, Role.NEGATIVE_CONTROL, place),
+        positive=_control(judgement.rows, Role.POSITIVE_CONTROL, place),
     )
 
 
@@ -294,10 +294,10 @@ def _has_binades(row: Row) -> bool:
     return figures is not None and bool(figures.binades)
 
 
-def _control(rows: Sequence[Row], role: Role, where: str) -> Row | None:
+def _control(rows: Sequence[Row], role: Role, place: str) -> Row | None:
     for row in rows:
         key = CellKey.parse(row.cell)
-        if key.role is role and key.place == where and _has_binades(row):
+        if key.role is role and key.place == place and _has_binades(row):
             return row
     return None
 
@@ -317,8 +317,8 @@ def _gaps(judgement: Judgement) -> Iterator[Gap]:
 def _origins(judgement: Judgement) -> Iterator[Origin]:
     """Where the baselines come from; places that were measured together share one."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
-    for where, baseline in sorted(judgement.baselines.items()):
+    for place, baseline in sorted(judgement.baselines.items()):
         given = baseline.provenance
-        grouped.setdefault((given["candidate"]["lowering"], given["created"], given["reason"]), []).append(where)
+        grouped.setdefault((given["candidate"]["lowering"], given["created"], given["reason"]), []).append(place)
     for (lowering, created, reason), places in grouped.items():
         yield Origin(places=tuple(places), lowering=lowering, created=created, reason=reason)

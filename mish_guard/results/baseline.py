@@ -32,10 +32,10 @@ class Baseline:
     cells: Mapping[str, Measurement]
 
 
-def path_of(folder: Path, engine: EngineName, where: str, device: Mapping[str, Any]) -> Path:
+def path_of(folder: Path, engine: EngineName, place: str, device: Mapping[str, Any]) -> Path:
     """The file of one place: engine and profile, or engine, device and compute unit."""
     key = device.get("baseline_key")
-    return folder / ("-".join(part for part in (engine.value, key, where) if part) + ".json")
+    return folder / ("-".join(part for part in (engine.value, key, place) if part) + ".json")
 
 
 def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Baseline]:
@@ -49,8 +49,8 @@ def load_for(run: Run, folder: Path, base: Path | None = None) -> dict[str, Base
         msg = f"'{base}' holds no baseline of the base branch. Check that branch out there, or leave the option out."
         raise MissingBaselineError(msg)
     places = sorted({measurement.key.place for measurement in run.measurements.values()})
-    paths = {where: path_of(folder, run.engine_at(where), where, run.device_at(where)) for where in places}
-    own = {where: load(path) for where, path in paths.items() if path.exists()}
+    paths = {place: path_of(folder, run.engine_at(place), place, run.device_at(place)) for place in places}
+    own = {place: load(path) for place, path in paths.items() if path.exists()}
     if base is None:
         return own
     load_all(base)
@@ -64,8 +64,8 @@ def load_all(folder: Path) -> dict[str, Baseline]:
 
 def _joined(base: Mapping[str, Baseline], own: Mapping[str, Baseline]) -> dict[str, Baseline]:
     joined = dict(base)
-    for where in base.keys() & own.keys():
-        joined[where] = replace(base[where], cells={**own[where].cells, **base[where].cells})
+    for place in base.keys() & own.keys():
+        joined[place] = replace(base[place], cells={**own[place].cells, **base[place].cells})
     return joined
 
 
@@ -87,7 +87,7 @@ def load(path: Path) -> Baseline:
     return Baseline(path=str(path), provenance=body["provenance"], cells=cells)
 
 
-def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
+def judged_cells(run: Run, place: str) -> dict[str, Measurement]:
     """The cells of one place that a baseline holds: all but the controls, which judge the engine.
 
     How long they took is left out: it is nothing to compare with.
@@ -95,11 +95,11 @@ def judged_cells(run: Run, where: str) -> dict[str, Measurement]:
     return {
         key: replace(measurement, times=None)
         for key, measurement in sorted(run.measurements.items())
-        if measurement.key.place == where and not measurement.key.role.is_control
+        if measurement.key.place == place and not measurement.key.role.is_control
     }
 
 
-def text_of(run: Run, where: str, *, reason: str, repeats: int) -> str:
+def text_of(run: Run, place: str, *, reason: str, repeats: int) -> str:
     """A baseline file for one place of a run, one cell per line."""
     now = dt.datetime.now(dt.timezone.utc).replace(microsecond=0)
     document = run_file.sealed(
@@ -107,14 +107,14 @@ def text_of(run: Run, where: str, *, reason: str, repeats: int) -> str:
             "provenance": {
                 "candidate": {key: value for key, value in asdict(run.candidate).items() if key not in _UNSTORED},
                 "created": now.isoformat(),
-                "device": dict(run.device_at(where)),
-                "engine": run.engine_at(where).value,
+                "device": dict(run.device_at(place)),
+                "engine": run.engine_at(place).value,
                 "matrix_sha256": run.matrix_sha256,
                 "reason": reason,
                 "repeats": repeats,
-                "place": where,
+                "place": place,
             },
-            "cells": {key: run_file.measurement_to_json(cell) for key, cell in judged_cells(run, where).items()},
+            "cells": {key: run_file.measurement_to_json(cell) for key, cell in judged_cells(run, place).items()},
         }
     )
     cells = ",\n".join(f'  "{key}": {files.canonical_json(cell)}' for key, cell in document.pop("cells").items())

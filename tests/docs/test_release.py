@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
+import tarfile
+import zipfile
 from pathlib import Path
+
+import pytest
 
 from mish_guard import __version__
 from tests.docs.console import ROOT
 
+CHECK = runpy.run_path(str(ROOT / "ci" / "check_distributions.py"))
 
-def _released(tag: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """ci/release with a stand-in for uv, which has no network here, and writes what it was asked for."""
-    for name in ("uv", "uvx"):
-        (folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >>"{folder}/asked"\n')
+
+def _released(tag: str, folder: Path, second: str = "a wheel") -> subprocess.CompletedProcess[str]:
+    """ci/release with stand-ins that write what they were asked.
+
+    That of uv, which has no network here, makes a wheel of a few words: `second` where it builds from the sdist.
+    """
+    take = "while [ $# -gt 0 ]; do case $1 in --offline) made=$SECOND ;; --out-dir) to=$2 ;; esac; shift; done"
+    build = f'made="a wheel"\n{take}\nmkdir -p "$to"; echo "$made" >"$to/mish_guard-1.whl"'
+    for name, does in (("uv", build), ("uvx", ""), ("python3", "")):
+        (folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >>"{folder}/asked"\n{does}\n')
         (folder / name).chmod(0o755)
     checkout = folder / "checkout"
     (checkout / "mish_guard").mkdir(parents=True)
@@ -21,14 +33,55 @@ def _released(tag: str, folder: Path) -> subprocess.CompletedProcess[str]:
     for name in ("ci/release", "mish_guard/__init__.py", "CHANGELOG.md"):
         (checkout / name).write_bytes((ROOT / name).read_bytes())
     (checkout / "ci" / "release").chmod(0o755)
-    environment = {"PATH": f"{folder}:/usr/bin:/bin"}
+    environment = {"PATH": f"{folder}:/usr/bin:/bin", "SECOND": second}
     return subprocess.run([checkout / "ci" / "release", tag], env=environment, capture_output=True, text=True)
 
 
 def test_the_tag_of_the_version_is_built_and_checked(tmp_path: Path) -> None:
     done = _released(f"v{__version__}", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in (tmp_path / "asked").read_text().splitlines()] == ["uv", "uvx"]
+    assert [line.split()[0] for line in (tmp_path / "asked").read_text().splitlines()] == ["uv", "python3", "uvx", "uv"]
+
+
+def test_an_sdist_that_makes_another_wheel_is_refused(tmp_path: Path) -> None:
+    done = _released(f"v{__version__}", tmp_path, second="another")
+    assert done.returncode == 1
+    assert "differ" in done.stdout
+
+
+def _distributions(folder: Path) -> Path:
+    """A checkout of three tracked files, with the wheel and the sdist that it should make."""
+    described = [f"mish_guard-1.dist-info/{name}" for name in CHECK["METADATA"]]
+    for name in ("mish_guard/__init__.py", "mish_guard/data/a.yml", "README.md"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    for command in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    (folder / "dist").mkdir()
+    with zipfile.ZipFile(folder / "dist" / "mish_guard-1-py3-none-any.whl", "w") as wheel:
+        for name in ("mish_guard/__init__.py", "mish_guard/data/a.yml", *described):
+            wheel.writestr(name, "")
+    with tarfile.open(folder / "dist" / "mish_guard-1.tar.gz", "w:gz") as sdist:
+        for name in ("mish_guard", "README.md"):
+            sdist.add(folder / name, f"mish_guard-1/{name}")
+    return folder
+
+
+def test_distributions_of_what_is_tracked_are_whole(tmp_path: Path) -> None:
+    root = _distributions(tmp_path)
+    assert CHECK["main"]([str(root / "dist")], root) == 0
+
+
+def test_a_file_too_few_or_too_many_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = _distributions(tmp_path)
+    (root / "LICENSE").write_text("late")
+    subprocess.run(["git", "add", "LICENSE"], cwd=root, check=True)
+    with zipfile.ZipFile(root / "dist" / "mish_guard-1-py3-none-any.whl", "a") as wheel:
+        wheel.writestr("mish_guard/notes.txt", "")
+    assert CHECK["main"]([str(root / "dist")], root) == 1
+    told = capsys.readouterr().err
+    assert "mish_guard-1-py3-none-any.whl holds mish_guard/notes.txt, which is not tracked" in told
+    assert "mish_guard-1.tar.gz lacks LICENSE" in told
 
 
 def test_another_tag_is_refused_before_anything_is_built(tmp_path: Path) -> None:

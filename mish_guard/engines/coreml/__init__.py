@@ -67,11 +67,11 @@ class CoreMLEngine:
     def engines(self) -> Mapping[str, str]:
         return {}
 
-    def is_neural_engine(self, where: str) -> bool:
-        return where == NEURAL_ENGINE
+    def is_neural_engine(self, place: str) -> bool:
+        return place == NEURAL_ENGINE
 
-    def is_hardware(self, where: str) -> bool:
-        del where
+    def is_hardware(self, place: str) -> bool:
+        del place
         return True
 
     def device(self) -> Mapping[str, Any]:
@@ -84,21 +84,21 @@ class CoreMLEngine:
             **self._identity.to_json(),
         }
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str, output: int | None = None) -> Execution:
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], place: str, output: int | None = None) -> Execution:
         """As the protocol says; raises MachineError when Core ML fails, aborts or hangs twice, or has hung too often.
 
         One failure is tried once more; that a second try was needed is among the notes of `device`.
         """
-        if self._is_given_up(where):
-            msg = f"Not tried: Core ML hung {self._hangs[where]} times in a row at {where}."
+        if self._is_given_up(place):
+            msg = f"Not tried: Core ML hung {self._hangs[place]} times in a row at {place}."
             raise MachineError(msg)
         request = {
             "task": "run",
             "package": str(package.resolve()),
-            "compute_unit": UNITS[where],
-            "repeats": 2 if self.is_neural_engine(where) else 1,
+            "compute_unit": UNITS[place],
+            "repeats": 2 if self.is_neural_engine(place) else 1,
         }
-        answer = self._tried_twice(lambda: self._counted(request, feeds, where), f"{package.name} at {where}")
+        answer = self._tried_twice(lambda: self._counted(request, feeds, place), f"{package.name} at {place}")
         execution = self._execution(answer, len(feeds))
         if output is None:
             return execution
@@ -108,22 +108,22 @@ class CoreMLEngine:
         self,
         package: Path,
         feed: Sequence[Any],
-        where: str,
-        place: tuple[int, ...] | None,
+        place: str,
+        index: tuple[int, ...] | None,
         output: int | None = None,
     ) -> Culprit | None:
-        del package, feed, where, place, output
+        del package, feed, place, index, output
         return None
 
     def trace(
         self,
         package: Path,
         feed: Sequence[Any],
-        where: str,
-        place: tuple[int, ...] | None,
+        place: str,
+        index: tuple[int, ...] | None,
         output: int | None = None,
     ) -> tuple[Step, ...]:
-        del package, feed, where, place, output
+        del package, feed, place, index, output
         return ()
 
     @functools.cached_property
@@ -144,18 +144,18 @@ class CoreMLEngine:
     def _identity(self) -> Device:
         return machine.identify(ne_cores=self._listed["ne_cores"])
 
-    def _is_given_up(self, where: str) -> bool:
-        return self._hangs[where] >= (_PATIENCE_WITH_ONE_THAT_ANSWERED if where in self._answered else _PATIENCE)
+    def _is_given_up(self, place: str) -> bool:
+        return self._hangs[place] >= (_PATIENCE_WITH_ONE_THAT_ANSWERED if place in self._answered else _PATIENCE)
 
-    def _counted(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]], where: str) -> process.Answer:
+    def _counted(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]], place: str) -> process.Answer:
         """An answer at a place, its hangs counted."""
         try:
             answer = self._ask(request, feeds)
         except process.WorkerTimeoutError:
-            self._hangs[where] += 1
+            self._hangs[place] += 1
             raise
-        self._hangs[where] = 0
-        self._answered.add(where)
+        self._hangs[place] = 0
+        self._answered.add(place)
         return answer
 
     def _tried_twice(self, ask: Callable[[], process.Answer], what: str) -> process.Answer:

@@ -37,18 +37,18 @@ class EmulatorEngine:
     def engines(self) -> Mapping[str, str]:
         return {}
 
-    def is_neural_engine(self, where: str) -> bool:
-        return self._profiles[where].is_neural_engine
+    def is_neural_engine(self, place: str) -> bool:
+        return self._profiles[place].is_neural_engine
 
-    def is_hardware(self, where: str) -> bool:
-        del where
+    def is_hardware(self, place: str) -> bool:
+        del place
         return False
 
     def device(self) -> Mapping[str, Any]:
         return {"kind": "emulator", "profiles": list(self._profiles)}
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], where: str, output: int | None = None) -> Execution:
-        graph, profile = self._graph(package), self._profiles[where]
+    def run(self, package: Path, feeds: Sequence[Sequence[Any]], place: str, output: int | None = None) -> Execution:
+        graph, profile = self._graph(package), self._profiles[place]
         if output is not None:
             graph, feeds = _branch(graph, feeds, output)
         arithmetic = Emulated(profile)
@@ -65,31 +65,31 @@ class EmulatorEngine:
         self,
         package: Path,
         feed: Sequence[Any],
-        where: str,
-        place: tuple[int, ...] | None,
+        place: str,
+        index: tuple[int, ...] | None,
         output: int | None = None,
     ) -> Culprit | None:
-        return culprit.find(*self._both(package, feed, where, output), place)
+        return culprit.find(*self._both(package, feed, place, output), index)
 
     def trace(
         self,
         package: Path,
         feed: Sequence[Any],
-        where: str,
-        place: tuple[int, ...] | None,
+        place: str,
+        index: tuple[int, ...] | None,
         output: int | None = None,
     ) -> tuple[Step, ...]:
-        return culprit.trace(*self._both(package, feed, where, output), place)
+        return culprit.trace(*self._both(package, feed, place, output), index)
 
     def _both(
-        self, package: Path, feed: Sequence[Any], where: str, output: int | None
+        self, package: Path, feed: Sequence[Any], place: str, output: int | None
     ) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
         """The graph, or what one output of it needs, every tensor under the profile, and every tensor in float64."""
         graph = self._graph(package)
         if output is not None:
             graph, (feed,) = _branch(graph, [feed], output)
         feeds = _named(graph, feed)
-        return graph, evaluate(graph, feeds, Emulated(self._profiles[where])), evaluate(graph, feeds, Exact())
+        return graph, evaluate(graph, feeds, Emulated(self._profiles[place])), evaluate(graph, feeds, Exact())
 
     def _graph(self, path: Path) -> Graph:
         if path not in self._graphs:

@@ -1,0 +1,63 @@
+"""Say what the distributions that were built lack, and what they hold that they should not.
+
+    python ci/check_distributions.py dist
+
+The wheel holds each tracked file of mish_guard/ and its own metadata, the sdist each tracked file: nothing half, and
+nothing that lay about. Only the standard library and git are needed. Exits 1 with every difference.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+METADATA = frozenset({"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"})
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    """Compare every distribution of a folder with what git tracks; returns the exit code."""
+    (folder,) = map(Path, arguments or ["dist"])
+    tracked = set(_git("ls-files", root=root))
+    complaints = [*_wheels(folder, tracked), *_sdists(folder, tracked)]
+    for each in complaints:
+        print(f"ci/check_distributions.py: {each}", file=sys.stderr)
+    return int(bool(complaints))
+
+
+def _wheels(folder: Path, tracked: set[str]) -> Iterable[str]:
+    paths = sorted(folder.glob("*.whl"))
+    if not paths:
+        yield f"there is no wheel in {folder}"
+    wanted = {name for name in tracked if name.startswith("mish_guard/")}
+    for path in paths:
+        name, version = path.name.split("-")[:2]
+        described = {f"{name}-{version}.dist-info/{each}" for each in METADATA}
+        yield from _differences(path.name, set(zipfile.ZipFile(path).namelist()), wanted | described)
+
+
+def _sdists(folder: Path, tracked: set[str]) -> Iterable[str]:
+    for path in sorted(folder.glob("*.tar.gz")):
+        top = path.name.removesuffix(".tar.gz")
+        with tarfile.open(path) as archive:
+            held = {each.name.removeprefix(f"{top}/") for each in archive if not each.isdir()}
+        yield from _differences(path.name, held - {"PKG-INFO"}, tracked)
+
+
+def _differences(name: str, held: set[str], wanted: set[str]) -> Iterable[str]:
+    yield from (f"{name} lacks {each}" for each in sorted(wanted - held))
+    yield from (f"{name} holds {each}, which is not tracked" for each in sorted(held - wanted))
+
+
+def _git(*arguments: str, root: Path) -> list[str]:
+    told = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+    return told.splitlines()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
