@@ -173,6 +173,7 @@ def test_calls_on_the_network_are_noted_wherever_foreign_code_runs_on_linux() ->
         ("ci", "test"),
         ("ci", "wheel"),
         ("refresh-baselines", "measure"),
+        ("release", "wheel"),
     }
 
 
