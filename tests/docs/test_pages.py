@@ -36,6 +36,35 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
 
 
+# Words that a reader cannot guess; the glossary has those too that he half knows, such as engine and verdict.
+COINED = (
+    *("armed", "assumption", "baseline", "binade", "candidate", "ceiling", "cell", "collapsed", "negative control"),
+    *("court", "graft", "hazard", "instrument", "known gap", "lowering", "placement", "profile", "rung", "witness"),
+)
+# Made by programs, or the glossary itself.
+UNLINKED = ("glossary.md", "reference.md", "evidence.md", "roads.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md")
+TEXTS = [page for page in PAGES if page.parent != ROOT / ".github" and page.name not in UNLINKED]
+NO_PROSE = re.compile(r"^```.*?^```$|<!--.*?-->|`[^`\n]*`|!\[[^\]]*\]\([^)]*\)|^[#|].*?$", re.MULTILINE | re.DOTALL)
+
+
+def first_uses(text: str) -> dict[str, bool]:
+    """Every coined word in the prose of a page, and whether it is part of a link where it stands first."""
+    prose = NO_PROSE.sub(" ", text)
+    links = [each.span() for each in re.finditer(r"\[[^\]]*\]\([^)]*\)", prose)]
+    found = {word: re.search(rf"\b{word}(s|es)?\b", prose.replace("\n", " "), re.IGNORECASE) for word in COINED}
+    starts = {word: each.start() for word, each in found.items() if each}
+    return {word: any(first <= at < last for first, last in links) for word, at in starts.items()}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_a_coined_word_leads_to_its_meaning_where_it_is_first_used(page: Path) -> None:
+    assert [word for word, linked in first_uses(page.read_text(encoding="utf-8")).items() if not linked] == []
+
+
+def test_a_coined_word_without_a_link_would_be_seen() -> None:
+    assert first_uses("A graft, `court`, [ceiling](x) and a ceiling.") == {"graft": False, "ceiling": True}
+
+
 def test_the_glossary_is_in_order() -> None:
     words = re.findall(r"^## (.+)$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
     assert words == sorted(words)
