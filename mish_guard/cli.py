@@ -185,6 +185,8 @@ _judged_format = click.option(
     "--format", "form", type=_forms("text", "json", "markdown"), default="text", show_default=True
 )
 _format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_paged_format = click.option("--format", "form", type=_forms("text", "json", "html"), default="text", show_default=True)
+_html = click.option("--html", is_flag=True, help="One page, self-contained: the same as --format html.")
 _verbose = click.option(
     "-v",
     "--verbose",
@@ -367,12 +369,13 @@ def cells(pattern: str | None, profiles: Sequence[str], matrix: Path | None) -> 
 @cli.command()
 @click.argument("names", nargs=-1, shell_complete=_complete("lowerings"))
 @_profile
-@click.option("--format", "form", type=_forms("text", "json", "html"), default="text", show_default=True)
-def lowerings(names: Sequence[str], profiles: Sequence[str], form: str) -> int:
+@_paged_format
+@_html
+def lowerings(names: Sequence[str], profiles: Sequence[str], form: str, *, html: bool) -> int:
     """Measure every lowering (or NAMES) under every profile, all 65,536 inputs."""
     from mish_guard.commands import lowerings as command
 
-    return command.show(names, _known(profiles), form=Format(form))
+    return command.show(names, _known(profiles), form=Format.HTML if html else Format(form))
 
 
 @cli.command()
@@ -418,15 +421,16 @@ _given = "FILE.npy, FILE.npz (by input name) or random:SEED (standard normal)."
 @_model
 @click.option("--input", "given", help=f"Run it too, beside float64: {_given}")
 @_profile
-@_format
-def scan(model: Path, given: str | None, profiles: Sequence[str], form: str) -> int:
+@_paged_format
+@_html
+def scan(model: Path, given: str | None, profiles: Sequence[str], form: str, *, html: bool) -> int:
     """Say what of your own MODEL (.mlpackage or .mlmodel) is at risk on a Neural Engine, and what to do.
 
     Exit codes: 0 clean, 10 at risk, 2 unreadable.
     """
     from mish_guard.commands import scan as command
 
-    return command.show(model, _known(profiles), given=given, form=Format(form))
+    return command.show(model, _known(profiles), given=given, form=Format.HTML if html else Format(form))
 
 
 @cli.command()

@@ -18,7 +18,7 @@ from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16
 from mish_guard.engines.emulator.sketch import sketch
 from mish_guard.errors import UnsupportedOpError
 from mish_guard.models import lowerings
-from mish_guard.numerics import fp16
+from mish_guard.numerics import fp16, reference
 from tests import hostile
 
 FINITE = fp16.finite_values().astype(np.float64)
@@ -85,6 +85,25 @@ def test_the_bound_of_a_stored_package_is_that_of_its_lowering() -> None:
     graph = load(hostile.GOOD.with_name("exp-mish-k3-8x8x32.mlpackage"))
     part = bounds.between(graph, graph.outputs[0], graph.outputs[1])
     assert bounds.of_activation(part, ANE) == bounds.of_lowering(lowerings.get("exp").build, ANE)
+
+
+def test_error_bars_are_the_largest_error_of_every_binade_that_the_bounds_allow() -> None:
+    graph = load(hostile.GOOD.with_name("exp-mish-k3-8x8x32.mlpackage"))
+    bars = bounds.bars(graph, graph.outputs[0], graph.outputs[1], ANE)
+    low, high = bounds.enclosure(sketch(lowerings.get("exp").build), {"x": (FINITE, FINITE)}, ANE)["y"]
+    want = reference.mish(FINITE)
+    inside = (FINITE >= 1) & (FINITE < 2)
+    allowed = np.maximum(np.abs(low - want), np.abs(high - want)) / fp16.spacing(want)
+    assert len(bars) == 62
+    assert bars["+[1, 2)"] == allowed[inside].max()
+    assert 1 < bars["+[1, 2)"] < 10
+
+
+def test_where_a_graph_has_no_error_bars_there_are_none() -> None:
+    graph = load(hostile.GOOD.with_name("exp-mish-k3-8x8x32.mlpackage"))
+    assert bounds.bars(graph, graph.inputs[0].name, graph.outputs[1], ANE) == {}  # through the convolution
+    assert bounds.bars(graph, graph.outputs[1], graph.outputs[0], ANE) == {}
+    assert bounds.bars(graph, "no such tensor", "nor this", ANE) == {}
 
 
 def test_an_operation_without_error_bars_is_named() -> None:

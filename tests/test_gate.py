@@ -37,9 +37,10 @@ def test_the_released_converter_reintroduces_the_cliff(invoke: Invoke, as_is_res
     assert ended.last_line.startswith("Next: mish-guard explain '")
 
 
-def test_results_name_no_folder_of_the_gate(as_is_results: Path) -> None:
-    """A cell that is over a ceiling is a failed assertion, whose place pytest would write down."""
-    assert str(files.DATA.parent) not in as_is_results.read_text()
+@pytest.mark.parametrize("results", ["as_is_results", "exp_results"])
+def test_results_name_no_folder_of_the_gate(results: str, request: pytest.FixtureRequest) -> None:
+    """A cell that is over a ceiling is a failed assertion, whose place pytest would write down; and so is its root."""
+    assert str(files.DATA.parent) not in request.getfixturevalue(results).read_text()
 
 
 def test_the_json_object_has_what_programs_need(invoke: Invoke, as_is_results: Path) -> None:

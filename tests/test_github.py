@@ -166,7 +166,12 @@ def test_a_run_is_announced(step: Path, failed: Judgement, capfd: pytest.Capture
     assert outputs == ["verdict=FAIL", "exit-code=10", f"report={folder / announce.REPORT}"]
     assert (step / "summary").read_text() == markdown.summary(facts.gather(failed))
     told = capfd.readouterr().err.splitlines()
-    assert told[0].startswith("::error title=mish-guard::FAIL (armed): reintroduces MISH-SOFTPLUS-CLIFF")
+    assert told[0].startswith("::error title=mish-guard::FAIL (armed): The cliff is back: from x = 10.3984375 on")
+    assert "%0Areintroduces MISH-SOFTPLUS-CLIFF" in told[0]
+    line = failed.run.candidate.converter_line or 1
+    at = f"::error file=coremltools/converters/mil/frontend/torch/ops.py,line={line},"
+    assert told[1].startswith(at + "title=over ceiling%2C softplus-cliff")
+    assert re.search(r"%0AAt \+\[16, 32\): [\d.e-]+ ulp before, 2048 after\.", told[1])
     assert len(told) <= workflow.MOST_ANNOTATIONS
 
 
@@ -190,7 +195,7 @@ def test_without_a_report_a_run_is_broken(step: Path, content: str | None) -> No
 
 def test_a_message_cannot_start_a_command_of_its_own(step: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert step.exists()
-    workflow.annotate("error", "a,b:c\nd", "100%\n::set-output name=x::y\r")
+    workflow.annotate(workflow.Annotation("error", "a,b:c\nd", "100%\n::set-output name=x::y\r"))
     assert capfd.readouterr().err == "::error title=a%2Cb%3Ac d::100%25%0A::set-output name=x::y%0D\n"
 
 

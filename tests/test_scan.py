@@ -170,6 +170,28 @@ def test_a_model_that_is_only_wrong_when_it_runs_is_at_risk(
     assert "conv '" in ended.out
 
 
+def test_a_page_marks_what_is_at_risk_and_draws_the_error_along_the_model(invoke: Invoke, tmp_path: Path) -> None:
+    model = hostile.GOOD.with_name("softplus-mish-k3.mlpackage")
+    (tensor,) = package.load(model).inputs
+    np.save(tmp_path / "x.npy", np.full([size or 1 for size in tensor.shape or ()], 20.0))
+    ended = invoke("scan", model, "--input", tmp_path / "x.npy", "--profile", "ane", "--html")
+    assert ended.code == ExitCode.FAIL
+    assert "<h1>AT RISK</h1>" in ended.out
+    marked = ended.out.partition('<li class="culprit">')[2].partition("</li>")[0]
+    assert marked.startswith("<strong>softplus</strong>")
+    assert "native-softplus, first wrong under ane" in marked
+    assert ended.out.count('<li class="culprit">') == 1
+    assert (ended.out.count("<svg"), ended.out.count("<script")) == (1, 0)
+
+
+def test_a_page_of_a_clean_model_says_so_and_draws_nothing_that_was_not_run(invoke: Invoke) -> None:
+    ended = invoke("scan", hostile.GOOD.with_name("exp-mish-k3.mlpackage"), "--format", "html")
+    assert ended.code == ExitCode.PASS
+    assert "<h1>CLEAN</h1>" in ended.out
+    assert "<svg" not in ended.out
+    assert 'class="culprit"' not in ended.out
+
+
 def test_a_sound_model_is_clean(invoke: Invoke, saved: Callable[[str], Path]) -> None:
     ended = invoke("scan", saved("careful"), "--input", "random:7")
     assert ended.code == ExitCode.PASS

@@ -13,30 +13,34 @@ from typing import Any
 import click
 import numpy as np
 
+from mish_guard import files
 from mish_guard.engines.emulator import package, reader
 from mish_guard.errors import ExitCode, UsageError
-from mish_guard.report import table
+from mish_guard.report import scanned, table
 from mish_guard.report.formats import Format
+from mish_guard.report.scanned import Scanned
 from mish_guard.scan import rules, trial
-from mish_guard.scan.rules import RULES, Risk
+from mish_guard.scan.rules import RULES
 from mish_guard.scan.trial import Trial
-from mish_guard.scan.view import View, view
+from mish_guard.scan.view import view
 
 
 def show(model: Path, names: Sequence[str], *, given: str | None, form: Format) -> ExitCode:
     """Print every risk of a saved model, and with inputs what every profile makes of them; 0 clean, 10 at risk."""
     opened = reader.open_model(model)
     seen = view(opened)
-    risks = rules.scan(seen)
     trials: tuple[Trial, ...] = ()
     if given is not None:
         graph = package.translated(opened)
         trials = trial.run(graph, trial.feeds(graph, given), names)
+    found = Scanned(model=model, view=seen, risks=rules.scan(seen), trials=trials)
     if form is Format.JSON:
-        click.echo(json.dumps(_document(model, seen, risks, trials), indent=1, sort_keys=True, allow_nan=False))
+        click.echo(json.dumps(_document(found), indent=1, sort_keys=True, allow_nan=False))
+    elif form is Format.HTML:
+        click.echo(scanned.page(found))
     else:
-        _print(model, seen, risks, trials)
-    return ExitCode.FAIL if risks or any(each.culprit for each in trials) else ExitCode.PASS
+        _print(found)
+    return ExitCode.PASS if found.is_clean else ExitCode.FAIL
 
 
 def predict(model: Path, profile: str, *, given: str, out: Path) -> ExitCode:
@@ -73,52 +77,28 @@ def _extremes(values: Any) -> str:
     return f"from {np.nanmin(values):.6g} to {np.nanmax(values):.6g}, {lost} not finite"
 
 
-def _print(model: Path, seen: View, risks: Sequence[Risk], trials: Sequence[Trial]) -> None:
-    click.echo(_headline(model, seen, risks, trials))
-    if seen.gap is not None:
-        click.echo(f"Seen by the names of its operations only, without constants: {seen.gap}")
-    for rule in dict.fromkeys(each.rule for each in risks):
-        found = [each for each in risks if each.rule == rule]
+def _print(found: Scanned) -> None:
+    click.echo(scanned.headline(found))
+    if found.view.gap is not None:
+        click.echo(f"Seen by the names of its operations only, without constants: {found.view.gap}")
+    for rule, risks in found.by_rule.items():
         click.echo("")
         click.echo(f"{rule} ({', '.join(RULES[rule].evidence)})")
-        click.echo(table.render(("op", "name", "why"), [(each.op, _clean(each.name), each.detail) for each in found]))
+        rows = [(each.op, files.printable(each.name), each.detail) for each in risks]
+        click.echo(table.render(("op", "name", "why"), rows))
         click.echo(f"    do: {RULES[rule].advice}")
-    if trials:
+    if found.trials:
         click.echo("")
-        headings = ("profile", "max_abs", "relative", "first wrong op", "got", "float64", "rests on")
-        click.echo(table.render(headings, map(_row, trials)))
+        click.echo(table.render(scanned.COLUMNS, map(scanned.row, found.trials)))
     click.echo("")
     click.echo("Emulated from published measurements (docs/evidence.md): no hardware was measured.")
 
 
-def _headline(model: Path, seen: View, risks: Sequence[Risk], trials: Sequence[Trial]) -> str:
-    wrong = [each for each in trials if each.culprit]
-    if not risks and not wrong:
-        ran = f", right under {len(trials)} profiles" if trials else ""
-        return f"CLEAN: {_clean(model.name)}: no known risk in {len(seen.nodes)} operations{ran}"
-    parts = [f"{len({each.name for each in risks})} of {len(seen.nodes)} operations"] if risks else []
-    if wrong:
-        parts.append(f"wrong under {', '.join(each.profile for each in wrong)}")
-    return f"AT RISK: {_clean(model.name)}: {'; '.join(parts)}"
-
-
-def _row(each: Trial) -> tuple[str, ...]:
-    wrong, where = each.culprit, ("none", "", "")
-    if wrong is not None:
-        where = (f"{wrong.op} '{_clean(wrong.name)}'", f"{wrong.got:.6g}", f"{wrong.want:.6g}")
-    return (each.profile, f"{each.max_abs:.4g}", f"{each.relative:.3g}", *where, ", ".join(each.assumptions))
-
-
-def _clean(text: str) -> str:
-    """Text of a stranger's file without what would move a terminal's cursor."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def _document(model: Path, seen: View, risks: Sequence[Risk], trials: Sequence[Trial]) -> dict[str, Any]:
+def _document(found: Scanned) -> dict[str, Any]:
     return {
-        "model": model.name,
-        "operations": len(seen.nodes),
-        "gap": seen.gap,
+        "model": found.model.name,
+        "operations": len(found.view.nodes),
+        "gap": found.view.gap,
         "risks": [
             {
                 "rule": each.rule,
@@ -128,9 +108,9 @@ def _document(model: Path, seen: View, risks: Sequence[Risk], trials: Sequence[T
                 "evidence": list(RULES[each.rule].evidence),
                 "advice": RULES[each.rule].advice,
             }
-            for each in risks
+            for each in found.risks
         ],
-        "trials": [_trial(each) for each in trials],
+        "trials": [_trial(each) for each in found.trials],
     }
 
 

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except GuardError as error:
-        workflow.annotate("error", "mish-guard", str(error))
+        workflow.annotate(workflow.Annotation("error", "mish-guard", str(error)))
         print(f"github: {error}", file=sys.stderr)
         return int(error.exit_code)
 
@@ -57,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
 def _aggregate(options: argparse.Namespace) -> ExitCode:
     judged = _gathered(options)
     workflow.summarize("\n".join(words.table(judged)) + "\n")
-    workflow.annotate("notice" if judged.exit_code is ExitCode.PASS else "error", "mish-guard", judged.headline)
+    level = "notice" if judged.exit_code is ExitCode.PASS else "error"
+    workflow.annotate(workflow.Annotation(level, "mish-guard", judged.headline))
     workflow.output(verdict=judged.verdict, exit_code=int(judged.exit_code))
     print(judged.headline)
     return judged.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from mish_guard.errors import UsageError
@@ -50,11 +51,27 @@ def output(**values: object) -> None:
             stream.writelines(f"{line}\n" for line in lines)
 
 
-def annotate(level: str, title: str, message: str) -> None:
-    """One annotation: `level` is error, warning or notice. Line ends and separators are escaped as GitHub asks."""
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What GitHub shows beside a run, or at a line of a file: `level` is error, warning or notice."""
+
+    level: str
+    title: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+def annotate(given: Annotation) -> None:
+    """One annotation. Line ends and separators are escaped as GitHub asks."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
-    escaped = message[:_MOST_CHARACTERS].replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    name = title.replace("%", "%25").replace("\r", "").replace("\n", " ").replace(":", "%3A").replace(",", "%2C")
-    sys.stderr.write(f"::{level} title={name}::{escaped}\n")
+    message = given.message[:_MOST_CHARACTERS].replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    place = {"file": given.file, "line": given.line, "title": given.title.replace("\r", "").replace("\n", " ")}
+    named = ",".join(f"{name}={_property(str(value))}" for name, value in place.items() if value is not None)
+    sys.stderr.write(f"::{given.level} {named}::{message}\n")
     sys.stderr.flush()
+
+
+def _property(value: str) -> str:
+    return value.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")

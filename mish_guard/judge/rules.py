@@ -15,7 +15,7 @@ from mish_guard.judge import compare
 from mish_guard.judge.defects import Signature
 from mish_guard.judge.findings import Finding
 from mish_guard.judge.status import PlaceState, Row, Status
-from mish_guard.records import Family, Role, Run
+from mish_guard.records import Attempt, Family, Role, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +80,22 @@ def used_neural_engines(run: Run) -> frozenset[str]:
     return frozenset(used & set(run.neural_engines))
 
 
+def unplaced_ladders(run: Run) -> list[str]:
+    """The routing ladders on no rung of which the plan puts every model that was offered on the Neural Engine."""
+    return _without_rung(run, lambda offered: all(each.is_placed for each in offered))
+
+
 def untaken_ladders(run: Run) -> list[str]:
-    """The routing ladders on no rung of which the Neural Engine took every model that it was offered."""
-    ladders: dict[str, dict[str, bool]] = {}
+    """Those on every rung of which the plan puts a model elsewhere; one that failed was not turned away."""
+    return _without_rung(run, lambda offered: not any(each.is_refused for each in offered))
+
+
+def _without_rung(run: Run, is_good: Callable[[Sequence[Attempt]], bool]) -> list[str]:
+    """The ladders without a rung whose attempts are good."""
+    ladders: dict[str, dict[str, list[Attempt]]] = {}
     for each in run.attempts:
-        rungs = ladders.setdefault(each.ladder, {})
-        rungs[each.rung] = rungs.get(each.rung, True) and each.is_placed
-    return [ladder for ladder, rungs in ladders.items() if not any(rungs.values())]
+        ladders.setdefault(each.ladder, {}).setdefault(each.rung, []).append(each)
+    return [ladder for ladder, rungs in ladders.items() if not any(map(is_good, rungs.values()))]
 
 
 def _failed(case: Case) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from mish_guard.convert.recipes import Recipe
 from mish_guard.convert.witnesses import Witnesses
 from mish_guard.engines.base import Engine, Execution
+from mish_guard.engines.emulator import bounds, profiles
 from mish_guard.engines.emulator.package import load
 from mish_guard.engines.emulator.sequence import between
 from mish_guard.errors import ConversionError, GuardError, ModelError, NotComparableError, UnreadableFileError
@@ -21,7 +22,7 @@ from mish_guard.matrix.spot import spot
 from mish_guard.models import controls, lowerings, networks
 from mish_guard.models.roads import RoadCase
 from mish_guard.models.shapes import Rung
-from mish_guard.numerics import ceiling
+from mish_guard.numerics import ceiling, reference
 from mish_guard.records import Backend, CellKey, Covered, Culprit, Failure, Family, Figures, Measurement, Role, Stage
 from mish_guard.results.curves import Curves, Half, Trace
 
@@ -62,6 +63,7 @@ class Measurer:
         witnesses.plan([self._recipe(cell.key) for cell in cells if not cell.key.role.is_control])
         self._outputs: dict[str, Half] = {}
         self._traces: dict[str, Trace] = {}
+        self._bars: dict[str, Mapping[str, float]] = {}
         # The branches of a net lie one after another.
         self._load = functools.lru_cache(maxsize=1)(load)
         self._swept: dict[Sequenced, Measurement] = {}
@@ -129,7 +131,7 @@ class Measurer:
     @property
     def curves(self) -> Curves:
         """What a report draws: the outputs of the sweeps that were measured, and their operations at one input."""
-        return Curves(outputs=self._outputs, traces=self._traces)
+        return Curves(outputs=self._outputs, traces=self._traces, bars=self._bars)
 
     def case(self, key: CellKey) -> networks.Case:
         """The case of a cell, on the rung on which it is measured.
@@ -154,6 +156,18 @@ class Measurer:
         steps = self._engine.trace(package, case.feeds()[here.feed], key.place, here.place)
         if steps:
             self._traces[str(key)] = Trace(x=here.x, steps=tuple(steps))
+        bars = self._allowed(key, package, case)
+        if bars:
+            self._bars[str(key)] = bars
+
+    def _allowed(self, key: CellKey, package: Path, case: networks.SweepCase) -> Mapping[str, float]:
+        """The error bars of mish at an emulated Neural Engine; none elsewhere: hardware is measured, not bounded."""
+        profile = profiles.PROFILES.get(key.place)
+        if profile is None or not profile.is_neural_engine or case.want is not reference.mish:
+            return {}
+        graph = self._load(package)
+        source, target = (graph.inputs[0].name, graph.outputs[0]) if case.kernel is None else graph.outputs[:2]
+        return bounds.bars(graph, source, target, profile)
 
     def _package(self, key: CellKey, rung: Rung | None) -> Path:
         if key.role.is_control:

@@ -169,7 +169,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.hookimpl(trylast=True, optionalhook=True)  # pytest-json-report declares it in the sessions that it reports
 def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
     """Leave out what names the machine. Other pytest sessions keep their report as it is."""
-    if "mish_guard" not in str(json_report.get("tests", "")):
+    if not any("measurement" in test.get("metadata", {}) for test in json_report.get("tests", ())):
         return
     for noise in ("root", "environment"):
         json_report.pop(noise, None)

@@ -10,14 +10,14 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mish_guard import commands_to_type, files
 from mish_guard.judge.status import Status
 from mish_guard.numerics import fp16
 from mish_guard.records import CellKey, Step
-from mish_guard.report import pictures, words
+from mish_guard.report import pictures, series, words
 from mish_guard.report.facts import Facts, next_step
 from mish_guard.results import curves
 from mish_guard.results.curves import Curves, Trace
@@ -73,6 +73,7 @@ def page(facts: Facts, kept: Curves) -> str:
         trace=trace,
         steps=list(_steps(facts, trace)),
         placements=list(_placements(facts)),
+        has_bars=bool(_bars(facts, kept)),
         provenance=list(_provenance(facts)),
         commands=list(_commands(facts)),
         data=_safe(data),
@@ -128,10 +129,15 @@ def _pictures(facts: Facts, kept: Curves) -> dict[str, Any]:
     lines = pictures.lines(facts, kept)
     return {
         "cliff": safe_picture(pictures.cliff(facts, lines), "p1", "mish over x, from -20 to 20 and from 10.2 to 10.6"),
-        "errors": safe_picture(pictures.errors(lines), "p2", "error in ulp over all finite inputs"),
+        "errors": safe_picture(pictures.errors(lines, _bars(facts, kept)), "p2", "error in ulp over all finite inputs"),
         "heat": safe_picture(pictures.heat(facts), "p3", "largest error by binade and cell"),
         "before_after": safe_picture(pictures.before_after(facts), "p4", "largest error by binade, before and after"),
     }
+
+
+def _bars(facts: Facts, kept: Curves) -> Mapping[str, float]:
+    """The error bars of the cell that is shown."""
+    return {} if facts.subject is None else kept.bars.get(facts.subject.row.cell, {})
 
 
 def _data(facts: Facts, kept: Curves) -> str:
@@ -142,6 +148,7 @@ def _data(facts: Facts, kept: Curves) -> str:
     return json.dumps(
         {
             "outputs": {role: curves.pack(values) for role, values in found.items() if values is not None},
+            "bars": [[series.edge(name), name[0] == "-", allowed] for name, allowed in _bars(facts, kept).items()],
             "bad": [[each.first, each.last] for each in intervals[:_MOST_SHADED]],
         }
     )

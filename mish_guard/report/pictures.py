@@ -46,6 +46,9 @@ _POINTS = 600
 _BINS = 800
 _HEAT_ROWS = 60
 
+# The ends of an axis of relative errors: below the last bit of half precision, and past any result that is finite.
+_LEAST, _MOST = 1e-6, 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
@@ -102,8 +105,11 @@ def cliff_of(drawn: Lines, bad: Sequence[tuple[float, float]]) -> str:
     return _svg(figure)
 
 
-def errors(drawn: Lines) -> str:
-    """The largest error in ulp of neighbouring inputs, over every finite input; empty without curves."""
+def errors(drawn: Lines, bars: Mapping[str, float]) -> str:
+    """The largest error in ulp of neighbouring inputs, over every finite input; empty without curves.
+
+    `bars` are the largest errors that measured accuracies allow the candidate, by binade; none: no error bars.
+    """
     if not drawn.y:
         return ""
     figure, (axes,) = _figure(1)
@@ -112,8 +118,18 @@ def errors(drawn: Lines) -> str:
         if role != "reference":
             found = np.maximum.reduceat(ulps(values, drawn.y["reference"]), edges)
             axes.plot(drawn.x[edges], found, label=role, drawstyle="steps-post", **_style(role))
+            if role == "candidate" and bars:
+                _error_bars(axes, drawn.x[edges], found, bars)
     _error_axes(axes)
     return _svg(figure)
+
+
+def _error_bars(axes: Axes, x: Doubles, found: Doubles, bars: Mapping[str, float]) -> None:
+    """From what was found to what measured accuracies allow; nothing where the emulated error is larger already."""
+    allowed = np.array([bars.get(fp16.binade_name(int(each)), 0.0) for each in fp16.binade(x)])
+    colour = COLOURS["candidate"]
+    label = "candidate, as accuracies measured on silicon allow"
+    axes.fill_between(x, found, np.maximum(found, allowed), step="post", color=colour, alpha=0.18, lw=0, label=label)
 
 
 def ulps(got: Doubles, want: Doubles) -> Doubles:
@@ -145,6 +161,28 @@ def by_binade(named: Mapping[str, Figures]) -> str:
             style |= {"color": COLOURS[spare[number % len(spare)]], "ls": dashes[number // len(spare) % len(dashes)]}
         axes.plot(xs, [ulp for _, _, ulp in points], label=name, drawstyle="steps-mid", **style)
     _error_axes(axes)
+    return _svg(figure)
+
+
+def along(named: Mapping[str, Sequence[float]]) -> str:
+    """The relative error of every operation of a model, in its order, by profile; empty where nothing was run.
+
+    What is infinite, or not a number, stands at the upper edge; what is right to the last bit at the lower.
+    """
+    if not any(named.values()):
+        return ""
+    figure, (axes,) = _figure(1)
+    for number, (name, values) in enumerate(named.items()):
+        shown = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=_MOST, posinf=_MOST).clip(_LEAST, _MOST)
+        role = ("candidate", "baseline", "negative", "positive")[number % 4]
+        axes.plot(np.arange(1, len(shown) + 1), shown, label=name, marker="o", ms=3, **_style(role))
+    axes.set_yscale("log")
+    axes.set_ylim(_LEAST / 2, _MOST * 2)
+    axes.axhline(0.5, color=COLOURS["faint"], lw=0.6, ls=":")
+    axes.set_xlabel("operation")
+    axes.set_ylabel("relative error")
+    axes.locator_params(axis="x", integer=True)
+    axes.legend(loc="upper left", frameon=False, fontsize=8, labelcolor=COLOURS["ink"])
     return _svg(figure)
 
 

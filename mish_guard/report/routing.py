@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mish_guard.judge.verdict import untaken_ladders
+from mish_guard.judge.rules import unplaced_ladders
 from mish_guard.records import Attempt, Run
 from mish_guard.report import table
 
@@ -16,14 +16,22 @@ def shapes(run: Run) -> dict[str, str]:
 
 
 def lines(run: Run) -> Iterator[str]:
-    """For every ladder of which no rung was taken: each operation of each model, and its device on every rung."""
-    for ladder in untaken_ladders(run):
+    """For every ladder without a rung that took all: each operation of each model, and its device on every rung."""
+    for ladder in unplaced_ladders(run):
         attempts = [each for each in run.attempts if each.ladder == ladder]
         yield ""
-        yield f"the plan of Core ML for {ladder}: no shape that was offered is placed on the Neural Engine"
+        yield f"the plan of Core ML for {ladder}: {_why(attempts[-1])}"
         for cell in dict.fromkeys(each.cell for each in attempts):
             yield f"  {cell}"
             yield from _cell_lines([each for each in attempts if each.cell == cell])
+
+
+def _why(last: Attempt) -> str:
+    """Why the climb ended: a model that fails, or of which no plan tells, ends it on the spot."""
+    if last.is_refused:
+        return "no shape that was offered is placed on the Neural Engine"
+    what = "failed" if last.failure else "has no known device"
+    return f"{last.cell} {what} at {last.rung}, so no other shape was offered"
 
 
 def _cell_lines(attempts: list[Attempt]) -> Iterator[str]:

@@ -42,10 +42,15 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """Outputs by cell, float16 (65536,): of the finite inputs in ascending order, then of those that are not finite."""
+    """Outputs by cell, float16 (65536,): of the finite inputs in ascending order, then of those that are not finite.
+
+    `bars` are the largest errors, in units in the last place, that accuracies measured on silicon allow an emulated
+    cell, by cell and binade; a cell without error bars has none.
+    """
 
     outputs: Mapping[str, Half] = field(default_factory=dict)
     traces: Mapping[str, Trace] = field(default_factory=dict)
+    bars: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def text_of(curves: Curves) -> str:
@@ -56,6 +61,7 @@ def text_of(curves: Curves) -> str:
             cell: {"x": trace.x, "steps": [_step_to_json(step) for step in trace.steps]}
             for cell, trace in curves.traces.items()
         },
+        "bars": curves.bars,
     }
     return files.readable_json(run_file.sealed(document))
 
@@ -73,6 +79,7 @@ def read(path: Path, run: Run) -> Curves:
     return Curves(
         outputs={cell: values for cell, values in outputs.items() if _belongs(cell, values, run)},
         traces={cell: _trace(files.printable_document(each)) for cell, each in document["traces"].items()},
+        bars=document.get("bars", {}),
     )
 
 

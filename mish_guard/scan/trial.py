@@ -32,6 +32,7 @@ class Trial:
 
     `max_abs` is in units of the outputs and `relative` is that divided by the largest output; both are infinite where
     an output is finite in float64 only. `assumptions` are the ids of what nobody has measured and the run depends on.
+    `errors` holds the relative error of every operation's result, measured as that of an output, in the model's order.
     """
 
     profile: str
@@ -39,6 +40,7 @@ class Trial:
     relative: float
     culprit: Culprit | None
     assumptions: tuple[str, ...]
+    errors: tuple[float, ...] = ()
 
 
 def run(graph: Graph, feeds: Mapping[str, Any], names: Sequence[str]) -> tuple[Trial, ...]:
@@ -88,14 +90,25 @@ def _trial(graph: Graph, feeds: Mapping[str, Any], name: str, exact: Mapping[str
     arithmetic = Emulated(profiles.get(name))
     got = evaluate(graph, feeds, arithmetic)
     errors = [_error(got[output], exact[output]) for output in graph.outputs]
-    relative = max((each / size if size else each for each, size in errors), default=0.0)
+    relative = max(map(_relative, errors), default=0.0)
+    results = [node.outputs[0].name for node in graph.nodes if node.outputs]
     return Trial(
         profile=name,
         max_abs=max((each for each, _ in errors), default=0.0),
         relative=relative,
         culprit=culprit.find(graph, got, exact, None) or (_first(graph, got, exact) if relative > _WRONG else None),
         assumptions=tuple(sorted(arithmetic.met)),
+        errors=tuple(_relative(_error(got[each], exact[each])) for each in results if _is_array(got[each])),
     )
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _relative(error: tuple[float, float]) -> float:
+    largest, size = error
+    return largest / size if size else largest
 
 
 def _first(graph: Graph, got: Mapping[str, Array], exact: Mapping[str, Array]) -> Culprit | None:

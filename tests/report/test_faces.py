@@ -17,11 +17,13 @@ from markdown_it import MarkdownIt
 
 from mish_guard.judge.verdict import Judgement
 from mish_guard.numerics import fp16
+from mish_guard.records import Attempt
 from mish_guard.report import as_json, faces, facts, html, junit, markdown, pictures, sarif, text
 from mish_guard.report.facts import Facts
 from mish_guard.report.formats import Format
 from mish_guard.results import curves
 from mish_guard.results.curves import Curves
+from tests.report import structure
 from tests.report.conftest import NAMES, RUNS, SPELL, judgement, kept, page, told
 
 MEANINGS = {
@@ -283,6 +285,35 @@ def test_a_picture_shades_the_bad_interval_and_shows_both_controls() -> None:
     assert svg.count(pictures.COLOURS["bad"]) == 2
     assert pictures.COLOURS["bad"] not in pictures.cliff(told("pass"), pictures.lines(told("pass"), kept("pass")))
     assert all(svg.count(f">{name}<") == 1 for name in ("reference", "candidate", "negative", "positive"))
+
+
+def _planned(name: str, *ends: Attempt) -> Facts:
+    run = dataclasses.replace(judgement(name).run, attempts=ends)
+    return facts.gather(dataclasses.replace(judgement(name), run=run))
+
+
+def test_a_plan_is_shown_with_the_reason_for_which_no_shape_was_left() -> None:
+    offered = Attempt(ladder="sweep", rung="8x8x32", cell="control", activation="ne")
+    dead = dataclasses.replace(offered, cell="mish", activation="unknown", failure="Core ML aborted")
+    silent = dataclasses.replace(dead, failure=None)
+    refused = dataclasses.replace(offered, cell="mish", activation="cpu")
+    started = "the plan of Core ML for sweep: "
+    for last, why, untaken in (
+        (dead, "mish failed at 8x8x32, so no other shape was offered", ()),
+        (silent, "mish has no known device at 8x8x32, so no other shape was offered", ()),
+        (refused, "no shape that was offered is placed on the Neural Engine", ("sweep",)),
+    ):
+        shown = _planned("hardware", offered, last)
+        assert shown.plan[1] == started + why
+        assert shown.untaken == untaken
+        assert started + why in text.render(shown)
+    assert _planned("hardware", offered).plan == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_face_is_made_of_what_it_was_made_of(name: str) -> None:
+    """If the change is meant, look at the faces, then store it: python -m tests.report.structure."""
+    assert structure.text_of(name).splitlines() == structure.path_of(name).read_text().splitlines()
 
 
 def test_a_run_without_curves_still_has_a_page() -> None:

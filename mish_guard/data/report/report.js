@@ -3,7 +3,7 @@
   "use strict";
   const source = document.getElementById("curves");
   if (!source || typeof DecompressionStream === "undefined" || typeof uPlot === "undefined") return;
-  const { outputs: kept, bad } = JSON.parse(source.textContent);
+  const { outputs: kept, bars, bad } = JSON.parse(source.textContent);
   const brief = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3 ? v.toExponential(1) : String(+v.toPrecision(4)));
   const COUNT = 63488;
 
@@ -51,7 +51,7 @@
     const plot = new uPlot({
       width: place.clientWidth - 16, height: 320, cursor: { drag: { x: true, y: false } },
       scales: { x: { time: false }, y: options.y || {} },
-      hooks: { drawClear: [shade] },
+      hooks: { drawClear: [shade] }, bands: options.bands || [],
       axes: [
         { ...axis, label: "x", labelSize: 18, space: 80, values: (_, splits) => splits.map((v) => brief(back(v))) },
         { ...axis, label: options.label, labelSize: 18, size: 60, values: (_, splits) => splits.map(options.mark || brief) },
@@ -59,7 +59,7 @@
       series: [
         { label: "x", value: (_, v, s, i) => (i === null || i === undefined ? "" : `${xs[i]} ${hex(inputs[i])}`) },
         ...series.map((each) => ({
-          label: each.name, stroke: () => colour(each.role), width: each.role === "candidate" ? 2 : 1,
+          label: each.name, stroke: () => colour(each.role), width: each.width || (each.role === "candidate" ? 2 : 1),
           dash: { negative: [6, 4], positive: [2, 3] }[each.role],
           value: (_, v, s, i) => (i === null || i === undefined ? "" : each.text(i)),
         })),
@@ -115,10 +115,22 @@
       const ulp = Array.from(raw, (v, i) => (Number.isFinite(v) ? Math.abs(v - want[i]) : 65504) / spacing(want[i]));
       return { role, name, values: ulp.map((v) => Math.log2(1 + v)), text: (i) => `${ulp[i].toPrecision(4)} ulp` };
     });
+    const found = errors.find((each) => each.role === "candidate");
+    if (bars.length && found) {
+      const most = new Map(bars.map(([edge, negative, ulp]) => [`${negative} ${Math.abs(edge)}`, ulp]));
+      const allowed = Array.from(inputs, (each) => {
+        const exponent = (each >> 10) & 31;
+        return most.get(`${(each & 0x8000) !== 0} ${exponent ? 2 ** (exponent - 15) : 0}`) ?? 0;
+      });
+      errors.push({ role: "candidate", name: "allowed", width: 0.5, text: (i) => `${allowed[i].toPrecision(4)} ulp`,
+        values: allowed.map((v, i) => Math.max(Math.log2(1 + v), found.values[i])) });
+    }
     const look = (x) => Math.asinh(x * 1024), back = (v) => Math.sinh(v) / 1024;
     chart("chart-error", xs, inputs, errors, {
       label: "error in ulp", start, look, back, range: { min: look(-65504), max: look(65504) },
-      mark: (v) => brief(2 ** v - 1) });
+      mark: (v) => brief(2 ** v - 1),
+      bands: errors.at(-1) === found || !found ? [] : [{ series: [errors.length, errors.indexOf(found) + 1],
+        fill: () => colour("candidate") + "2e" }] });
     document.documentElement.dataset.drawn = "yes";
   }
 

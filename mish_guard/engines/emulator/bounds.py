@@ -78,12 +78,39 @@ def judge(interval: Interval, inputs: Array) -> Bound:
     """
     want = reference.mish(inputs)
     size = np.abs(want)
-    finite = [np.clip(end, -fp16.MAX_FINITE, fp16.MAX_FINITE) for end in interval]
-    ends = [np.where(size >= LIMIT, clipped, end) for clipped, end in zip(finite, interval, strict=True)]
-    error = np.maximum(*(np.abs(end - want) for end in finite))
+    ends = [np.where(size >= LIMIT, _limited(end), end) for end in interval]
+    error = _error(interval, want)
     share = error / (CEILING.absolute + CEILING.relative * size)
     within = np.logical_and(*(CEILING.within(end, want, size) for end in ends))
     return Bound(max_abs=_worst(error, inputs), share=_worst(share, inputs), is_robust=bool(within.all()))
+
+
+def bars(graph: Graph, source: str, target: str, profile: Profile) -> dict[str, float]:
+    """The largest error in units in the last place that the measured accuracies allow, by binade of the input.
+
+    `graph` computes mish of tensor `source` in tensor `target`. Empty where that has no error bars: nothing, or an
+    operation of which no accuracy was measured, leads from one to the other.
+    """
+    inputs = fp16.finite_values().astype(np.float64)
+    want = reference.mish(inputs)
+    try:
+        part = between(graph, source, target)
+        error = _error(enclosure(part, {source: (inputs, inputs)}, profile)[target], want)
+    except (UnsupportedOpError, LookupError):
+        return {}
+    numbers, starts = np.unique(fp16.binade(inputs), return_index=True)
+    worst = np.maximum.reduceat(error / fp16.spacing(want), starts)
+    return {fp16.binade_name(int(number)): float(each) for number, each in zip(numbers, worst, strict=True)}
+
+
+def _limited(end: Array) -> Array:
+    return np.asarray(np.clip(end, -fp16.MAX_FINITE, fp16.MAX_FINITE))
+
+
+def _error(interval: Interval, want: Array) -> Array:
+    """How far either end is from `want`; one that is infinite counts as 65504."""
+    low, high = (np.abs(_limited(end) - want) for end in interval)
+    return np.asarray(np.maximum(low, high))
 
 
 def enclosure(graph: Graph, feeds: Mapping[str, Interval], profile: Profile) -> dict[str, Interval]:
@@ -92,8 +119,11 @@ def enclosure(graph: Graph, feeds: Mapping[str, Interval], profile: Profile) -> 
     with np.errstate(all="ignore"):
         for node in graph.nodes:
             operands = {key: _operand(value, known, graph) for key, value in node.operands.items()}
-            result = _RULES[node.op](**operands) if node.op in _RULES else _refuse(node)
-            known[node.outputs[0].name] = _stored(node, operands, result, profile, graph)
+            try:
+                result = _RULES[node.op](**operands) if node.op in _RULES else _refuse(node)
+                known[node.outputs[0].name] = _stored(node, operands, result, profile, graph)
+            except (TypeError, ValueError):  # a constant of another shape, or an operand that no rule has
+                _refuse(node)
     return known
 
 
