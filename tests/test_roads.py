@@ -136,6 +136,13 @@ def _graph_of(module: Any) -> Graph:
         return package.load(Path(folder) / "m.mlpackage")
 
 
+def test_what_a_state_was_given_is_read_back_by_the_branch_that_wants_it(converted: Convert) -> None:
+    saved, case = converted("states", "plain"), roads.case("states+plain+plain")
+    assert ops(sequence_of(saved, case.name)) == EXP
+    figures = case.figures(EmulatorEngine(("ane",)).run(saved, case.feeds(), "ane", case.output).predictions)
+    assert ceiling.is_within(figures)
+
+
 @pytest.mark.parametrize("branch", ["after-conv", "after-linear", "after-concat"])
 def test_a_branch_is_swept_with_the_numbers_that_every_neighbour_carries(converted: Convert, branch: str) -> None:
     case = roads.case(f"default+before+{branch}")

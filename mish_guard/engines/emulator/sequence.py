@@ -74,10 +74,14 @@ def _equal(value: Any, wanted: Array) -> bool:
 
 
 def _needed(graph: Graph, name: str, stop: frozenset[str]) -> Iterator[Node]:
-    """The operations that yield a tensor, in the order of the graph, none of them beyond the tensors in `stop`."""
+    """The operations that yield a tensor, in the order of the graph, none of them beyond the tensors in `stop`.
+
+    What writes a state that is read later yields nothing by name, and is needed all the same.
+    """
     wanted, kept = {name}, []
     for node in reversed(graph.nodes):
-        if any(tensor.name in wanted and tensor.name not in stop for tensor in node.outputs):
+        writes = node.op == "write_state" and not wanted.isdisjoint(_references(node.operands["input"]))
+        if writes or any(tensor.name in wanted and tensor.name not in stop for tensor in node.outputs):
             kept.append(node)
             wanted.update(_names(node))
     yield from reversed(kept)
