@@ -13,7 +13,7 @@ import pytest
 
 from mish_guard import files
 from mish_guard.errors import ExitCode
-from mish_guard.records import Run
+from mish_guard.records import Failure, Measurement, Placement, Role, Run, Stage
 from mish_guard.report import chip
 from mish_guard.results import measurement, run_file
 from tests import virtual_mac
@@ -88,14 +88,61 @@ def test_a_mac_with_an_intel_processor_tells_its_cpu_and_becomes_no_baseline(tmp
     assert not (tmp_path / "kept").exists()
 
 
+RIGHT = "the lowering under test is inside its ceiling in all 1 required cells"
+CLIFF = "mish through native softplus is wrong from x = 10.3984"
+
+
+def _unplaced(cell: Measurement) -> Measurement:
+    return dataclasses.replace(cell, placement=Placement(activation="cpu", ops={}))
+
+
+def _failed(cell: Measurement) -> Measurement:
+    return dataclasses.replace(cell, figures=None, failure=Failure(stage=Stage.ENGINE, reason="aborted"))
+
+
+def _beside(cell: Measurement) -> Measurement:
+    return dataclasses.replace(cell, inexact=59000)
+
+
+def _as(other: Role) -> Callable[[Measurement], Measurement]:
+    """With the figures of the control of another role, which the run of the test holds."""
+    return lambda cell: dataclasses.replace(cell, figures=FIGURES[other])
+
+
+FIGURES: dict[Role, Any] = {}
+
+
 @pytest.mark.parametrize(
-    ("mac", "key"), [("Apple M1 Pro", "m1-pro"), ("Apple M4", "m4"), ("Apple M6 Ultra", "m6-ultra")]
+    ("mac", "edits", "words"),
+    [
+        ("M1", {}, f"{CLIFF}; {RIGHT}."),
+        ("M1 Pro", {Role.CANDIDATE: _as(Role.NEGATIVE_CONTROL)}, f"{CLIFF}; {RIGHT.replace('all 1', '0 of 1')}."),
+        ("M2 Pro", dict.fromkeys(Role, _unplaced), f"native softplus was placed on no Neural Engine; {RIGHT}."),
+        ("M3 Max", {Role.POSITIVE_CONTROL: _beside}, f"{CLIFF}; {RIGHT}."),
+        ("M4", {Role.NEGATIVE_CONTROL: _as(Role.POSITIVE_CONTROL)}, f"native softplus is right; {RIGHT}."),
+        (
+            "M5",
+            {Role.NEGATIVE_CONTROL: _failed},
+            f"mish through native softplus could not be measured; {RIGHT}; 1 cells gave no figures.",
+        ),
+        ("M6 Ultra", {Role.GRAFT: _unplaced}, f"{CLIFF}; {RIGHT}."),
+    ],
 )
-def test_other_chips_have_words_and_names_of_their_own(run: Run, mac: str, key: str) -> None:
+def test_each_chip_has_the_words_for_what_it_did(run: Run, mac: str, edits: Any, words: str) -> None:
+    """With the hosted machine, the M3 Max and the Mac with an Intel processor above: nine Macs and one more."""
+    there = [cell for cell in run.measurements.values() if cell.key.place == chip.NEURAL_ENGINE]
+    FIGURES.update({cell.key.role: cell.figures for cell in there})
     device = run.engines["cpu-only"].device
-    changed = {**device, "hardware": {**device["hardware"], "chip": mac}, "baseline_key": f"{key}-macos26"}
+    changed = {**device, "hardware": {**device["hardware"], "chip": f"Apple {mac}"}}
     engines = {place: dataclasses.replace(each, device=changed) for place, each in run.engines.items()}
-    assert next(iter(chip.words(dataclasses.replace(run, engines=engines)))).startswith(f"{mac}, macOS 26.3, ")
+    cells = {
+        key: edits.get(cell.key.role, lambda same: same)(cell) if cell.key.place == chip.NEURAL_ENGINE else cell
+        for key, cell in run.measurements.items()
+    }
+    edited = dataclasses.replace(run, engines=engines, measurements=cells)
+    assert next(iter(chip.words(edited))) == f"Apple {mac}, macOS 26.3, cpu-and-ne: {words}"
+    carried = dict(chip.answers(edited))["Does the convolution carry every input bit for bit?"]
+    assert ("59000 beside it" in carried) is (mac == "M3 Max")
 
 
 def test_a_good_file_becomes_a_baseline_for_each_place(
