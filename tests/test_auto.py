@@ -102,12 +102,12 @@ def test_a_place_that_is_neither_is_a_usage_error(place: str) -> None:
 def gate_on(tmp_path: Path, *arguments: object, **changes: Any) -> subprocess.CompletedProcess[str]:
     """The gate under a Python that lives on the Mac of a stored scenario, with other keys."""
     python = virtual_mac.interpreter(virtual_mac.variant("m3-max", tmp_path, **changes), tmp_path)
-    command = [str(python), "-m", "mish_guard", "gate", *map(str, arguments)]
+    command = [str(python), "-m", "mish_guard", "gate", "--engine", "auto", *map(str, arguments)]
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 
 
 def test_core_ml_that_cannot_be_used_is_broken_and_nothing_falls_back(small_matrix: Path, tmp_path: Path) -> None:
-    common = ("--engine", "auto", "--matrix", small_matrix, "--out", tmp_path / "o")
+    common = ("--matrix", small_matrix, "--out", tmp_path / "o")
     ended = gate_on(tmp_path, *common, foreign_libraries=["libcoremlpython"])
     assert ended.returncode == ExitCode.BROKEN
     assert "libcoremlpython" in ended.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import pty
 import re
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mish_guard import cli
+from mish_guard.engines.coreml import machine
 from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode
 from mish_guard.models import lowerings
@@ -32,7 +32,10 @@ def test_the_exit_codes_are_those_of_the_help(invoke: Invoke) -> None:
     ("arguments", "complaint"),
     [
         (["gate", "--lowering", "relu"], "No lowering is called 'relu'. Choose one of: as-is, softplus, exp"),
-        (["gate", "--profile", "m1"], "No profile is called 'm1', nor a compute unit. Choose from: ieee-fp16, ane"),
+        (
+            ["gate", "--engine", "auto", "--profile", "m1"],
+            "No profile is called 'm1', nor a compute unit. Choose from: ieee-fp16, ane",
+        ),
         (["lowerings", "--profile", "m1"], "No profile is called 'm1'"),
         (["doctor", "--profile", "cpu-and-nee"], "No profile is called 'cpu-and-nee', nor a compute unit"),
         (["lowerings", "relu"], "No lowering is called 'relu'"),
@@ -75,10 +78,8 @@ def test_a_matrix_that_makes_no_sense_is_told(invoke: Invoke, tmp_path: Path, te
     assert complaint in ended.err
 
 
-def test_core_ml_without_a_mac_is_an_error_and_never_the_emulator(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platform, "mac_ver", lambda: ("", ("", "", ""), ""))
+@pytest.mark.skipif(machine.is_mac(), reason="asserts what a machine without Core ML is told")
+def test_core_ml_without_a_mac_is_an_error_and_never_the_emulator(invoke: Invoke, tmp_path: Path) -> None:
     ended = invoke("gate", "--engine", "coreml", "--out", tmp_path / "o")
     assert ended.code == ExitCode.BROKEN
     assert "coreml" in ended.err
@@ -185,7 +186,7 @@ def test_lowerings_prints_every_lowering_with_measured_figures(invoke: Invoke) -
     assert all(row["figures"]["n_total"] == 63488 for row in rows)
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="asserts what a machine without Core ML is told")
+@pytest.mark.skipif(machine.is_mac(), reason="asserts what a machine without Core ML is told")
 def test_doctor_says_what_is_missing(invoke: Invoke) -> None:
     ended = invoke("doctor")
     assert ended.code == ExitCode.BROKEN
