@@ -18,7 +18,7 @@ def _scratch_checkout(tmp_path: Path) -> Path:
     """A checkout whose environment is made of a Python that installs nothing and says that it was asked."""
     root = tmp_path / "a check out"
     (root / "ci").mkdir(parents=True)
-    for name in ("environment", "constraints.txt", "coremltools.yml"):
+    for name in ("environment", "constraints.txt", "lock.txt", "coremltools.yml"):
         shutil.copy(ROOT / "ci" / name, root / "ci" / name)
     shutil.copy(ROOT / "pyproject.toml", root)
     python = tmp_path / "a b" / "python"
@@ -62,3 +62,30 @@ def test_an_environment_that_cannot_be_filled_is_told_in_our_words(tmp_path: Pat
     assert "Is there a network" in err
     again = _environment(root, tmp_path)
     assert again.communicate()[0] == f"{root}/.venv\n"
+
+
+def test_by_hashes_nothing_is_installed_that_is_not_locked(tmp_path: Path) -> None:
+    root = _scratch_checkout(tmp_path)
+    _environment(root, tmp_path).communicate()
+    loose = (tmp_path / "asked").read_text()
+    _environment(root, tmp_path, MISH_GUARD_LOCKED="1").communicate()
+    first, second = (tmp_path / "asked").read_text().removeprefix(loose).splitlines()
+    assert "--require-hashes --no-deps --only-binary :all: --requirement ci/lock.txt" in first
+    assert "--no-deps --no-index --no-build-isolation --editable ." in second
+    again, _ = _environment(root, tmp_path).communicate()
+    assert again == f"{root}/.venv\n"
+    assert len((tmp_path / "asked").read_text().splitlines()) == len(loose.splitlines()) + 2
+
+
+def test_the_lock_names_what_the_constraints_name(tmp_path: Path) -> None:
+    command = [sys.executable, "ci/render_lock.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    for name in ("constraints.txt", "lock.txt", "render_lock.py"):
+        (tmp_path / "ci").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "ci" / name, tmp_path / "ci" / name)
+    text = (tmp_path / "ci" / "constraints.txt").read_text()
+    (tmp_path / "ci" / "constraints.txt").write_text(text.replace("click==8.5.1", "click==8.5.0"))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert "click is 8.5.1 here and 8.5.0 in ci/constraints.txt" in done.stdout

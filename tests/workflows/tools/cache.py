@@ -20,6 +20,7 @@ def restore(folder: str, key: str) -> None:
     if hit:
         borrow(folder)
         (Path(folder) / "ready").write_text(_ready(root))
+        (Path(folder) / "locked").touch()
     _log("restore", key, hit)
     print(f"cache-hit={'true' if hit else ''}")
 
@@ -50,7 +51,7 @@ def save(folder: str, key: str) -> None:
 
 def _ready(root: Path) -> str:
     """What ci/environment leaves in an environment that is up to date."""
-    command = 'cat pyproject.toml ci/constraints.txt ci/environment <("$PYTHON" -VV) | cksum'
+    command = 'cat pyproject.toml ci/constraints.txt ci/lock.txt ci/environment <("$PYTHON" -VV) | cksum'
     return subprocess.run(["bash", "-c", command], cwd=root, check=True, capture_output=True, text=True).stdout
 
 
