@@ -30,7 +30,7 @@ def test_new_baselines_become_a_draft_pull_request(hub: Hub) -> None:
     (call,) = [json.loads(each.removeprefix("gh ")) for each in ran.calls if each.startswith("gh ")]
     assert "--draft" in call["create"]
     assert spell in call["body"]
-    assert "| graft:sweep/mish-k3/torchscript/mlprogram-fp16@ane | new |" in call["body"]
+    assert "| `graft:sweep/mish-k3/torchscript/mlprogram-fp16@ane` | new |" in call["body"]
     branch = call["create"][call["create"].index("--head") + 1]
     changed = git(hub.repository(NAME), "diff", "--name-only", f"{branch}~", branch).split()
     assert {path.rpartition("/")[0] for path in changed} == {"mish_guard/data/baselines"}
