@@ -120,7 +120,7 @@ def _save(
 
 def _export(module: nn.Module, tensors: tuple[torch.Tensor, ...], frontend: Frontend) -> Any:
     if frontend is Frontend.TORCHSCRIPT:
-        return torch.jit.trace(module, tensors)  # type: ignore[no-untyped-call]
+        return torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
     exported = torch.export.export(module, tensors)
     return exported.run_decompositions() if frontend is Frontend.EXPORT_DECOMPOSED else exported.run_decompositions({})
 

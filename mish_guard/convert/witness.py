@@ -8,6 +8,7 @@ packages, and words only to tell why there is none.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -95,9 +96,12 @@ def _hello(tree: str | None) -> dict[str, Any]:
     except BaseException as error:  # noqa: BLE001 - whatever it is, the environment cannot convert
         return {"fault": "environment", "error": _reason(error)}
     try:
-        return conversion.describe()
+        described = conversion.describe()
     except BaseException as error:  # noqa: BLE001 - a tree raises what it likes, SystemExit too
         return {"fault": "tree" if _is_the_trees(error, tree) else "environment", "error": _reason(error)}
+    # coremltools collects garbage after each conversion, which would walk all that torch has loaded.
+    gc.freeze()
+    return described
 
 
 def _is_the_trees(error: BaseException, tree: str | None) -> bool:
