@@ -198,7 +198,6 @@ class Witnesses:
         self._patience = _PATIENCE
         self._made = 0
         self._lock = threading.Lock()
-        self._families: list[_Family] = []
         per_family = jobs if CAN_FORK else 1
         self._crews = [_Crew(self, per_family) for _ in range(jobs // per_family)]
 

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mish_guard.emulated_core_ml import machine
 from mish_guard.errors import UsageError
 
 BINDINGS = "coremltools.libcoremlpython"
 
 _DEPENDENCIES = "coremltools._deps"
 _UTILS = "coremltools.models.utils"
+
+# The macOS that coremltools sees.
+MACOS = (15, 5)
 
 
 def install() -> None:
@@ -44,13 +46,13 @@ class Finder(importlib.abc.MetaPathFinder):
         if fullname in (_DEPENDENCIES, _UTILS):
             spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
-                spec.loader = _OnMac(spec.loader)
+                spec.loader = _OfVersion(spec.loader)
             return spec
         return None
 
 
-class _OnMac(importlib.abc.Loader):
-    """Runs a module of coremltools, then has it answer for a Mac.
+class OnMac(importlib.abc.Loader):
+    """Runs a module of coremltools with a `sys` whose platform is darwin.
 
     torch and the standard library must go on seeing the platform whose libraries they load.
     """
@@ -64,11 +66,15 @@ class _OnMac(importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         self._loader.exec_module(module)
-        names = vars(module)
-        if module.__name__ == _DEPENDENCIES:
-            names["_IS_MACOS"] = True
-            return
         darwin = types.ModuleType("sys")
         darwin.__dict__.update(vars(sys), platform="darwin")
-        names["_sys"] = darwin
-        names["_macos_version"] = lambda: machine.MACOS
+        vars(module)["_sys"] = darwin
+
+
+class _OfVersion(OnMac):
+    """The same on a macOS of the stand-in's version, and for the module that asked for the system before."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        super().exec_module(module)
+        vars(module)["_macos_version"] = lambda: MACOS
+        vars(module)["_IS_MACOS"] = True

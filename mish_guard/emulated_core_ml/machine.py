@@ -9,7 +9,6 @@ from mish_guard.engines.emulator import profiles
 from mish_guard.engines.emulator.arithmetic import Emulated
 from mish_guard.engines.emulator.graph import DType, Node
 
-MACOS = (15, 5)
 NEWEST_SPECIFICATION = 10
 
 _NEURAL_ENGINE_UNITS = ("ALL", "CPU_AND_NE")

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from mish_guard.errors import GuardError, MachineError
+from mish_guard.errors import MachineError
 
 _SECONDS = 120
 
@@ -47,7 +47,3 @@ def _gh(arguments: list[str], body: str | None = None) -> str:
         msg = f"`gh {' '.join(arguments[:4])}` ended with status {done.returncode}: {said}"
         raise MachineError(msg)
     return done.stdout
-
-
-class NoSuchError(GuardError):
-    """What a request is about does not exist, or is not what it was said to be."""

@@ -6,14 +6,12 @@ turns that back is its `back`. The exceptions mix their inputs, as a normalisati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-
-Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Pass(nn.Module):
@@ -166,8 +164,3 @@ def scaled_norm(norm: Any, scale: float = 8.0) -> nn.Module:
     with torch.no_grad():
         norm.weight.fill_(scale)
     return norm  # type: ignore[no-any-return]
-
-
-def in_shape(inner: nn.Module, shape: Sequence[int], back: Sequence[int]) -> nn.Module:
-    """`inner` on another shape of the elements."""
-    return chain(reshaped(*shape), inner, reshaped(*back))

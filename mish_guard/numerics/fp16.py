@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import enum
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Bits = NDArray[np.uint16]
-Floats = NDArray[np.floating[Any]]
 
 MAX_FINITE = 65504.0
 MIN_NORMAL = 2.0**-14
 MIN_SUBNORMAL = 2.0**-24
 SIGN_BIT = 0x8000
-INF_BITS = 0x7C00
 
 
 class FloatClass(str, enum.Enum):

@@ -10,13 +10,12 @@ import sys
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from mish_guard.emulated_core_ml import finder
 from tests import virtual_mac
 
-_BINDINGS = "coremltools.libcoremlpython"
 _UTILS = "coremltools.models.utils"
-_NATIVE = {_BINDINGS, "coremltools.libmilstoragepython", "coremltools.libmodelpackage"}
+_NATIVE = {finder.BINDINGS, "coremltools.libmilstoragepython", "coremltools.libmodelpackage"}
 
 
 def install(path: Path) -> None:
@@ -38,12 +37,12 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname in _NATIVE and fullname.rpartition(".")[2] in self._foreign:
             return importlib.util.spec_from_loader(fullname, _Foreign())
-        if fullname == _BINDINGS:
+        if fullname == finder.BINDINGS:
             return importlib.util.spec_from_file_location(fullname, virtual_mac.HERE / "proxies.py")
         if fullname == _UTILS:
             spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
-                spec.loader = _OnMac(spec.loader)
+                spec.loader = finder.OnMac(spec.loader)
             return spec
         return None
 
@@ -58,23 +57,3 @@ class _Foreign(importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         raise NotImplementedError
-
-
-class _OnMac(importlib.abc.Loader):
-    """Runs coremltools.models.utils with a `sys` whose platform is darwin.
-
-    torch and the standard library must go on seeing the platform whose libraries they load.
-    """
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
-        created: types.ModuleType | None = self._loader.create_module(spec)
-        return created
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        self._loader.exec_module(module)
-        darwin = types.ModuleType("sys")
-        darwin.__dict__.update(vars(sys), platform="darwin")
-        vars(module)["_sys"] = darwin

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from mish_guard.emulated_core_ml import structure
 from mish_guard.engines.emulator import package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated
 from mish_guard.engines.emulator.evaluate import evaluate
@@ -124,7 +125,7 @@ class _MLModelProxy:
 
     @staticmethod
     def get_model_structure(path: str) -> Any:
-        return _structure(_Model(Path(path)))
+        return structure.of(_Model(Path(path)).spec)
 
     @staticmethod
     def get_all_compute_devices() -> list[Any]:
@@ -232,46 +233,7 @@ def _preferred(node: Node, unit: str) -> str:
 
 def _plan(model: _Model, unit: str) -> _MLComputePlanProxy:
     devices = {tensor.name: _preferred(node, unit) for node in model.graph.nodes for tensor in node.outputs}
-    return _MLComputePlanProxy(_structure(model), devices)
-
-
-def _structure(model: _Model) -> Any:
-    from coremltools.models import compute_plan as cp
-
-    if model.spec.WhichOneof("Type") == "neuralNetwork":
-        layers = [
-            cp.MLModelStructureNeuralNetworkLayer(
-                name=each.name,
-                type=each.WhichOneof("layer"),
-                input_names=list(each.input),
-                output_names=list(each.output),
-                __proxy__=None,
-            )
-            for each in model.spec.neuralNetwork.layers
-        ]
-        return cp.MLModelStructure(cp.MLModelStructureNeuralNetwork(layers), None, None)
-    ((name, function),) = model.spec.mlProgram.functions.items()
-    block = function.block_specializations[function.opset]
-    opset = function.opset.lower().replace("coreml7", "ios17").replace("coreml8", "ios18")
-    operations = [_operation(each, opset) for each in block.operations]
-    body = cp.MLModelStructureProgramBlock([], operations, list(block.outputs))
-    program = cp.MLModelStructureProgram({name: cp.MLModelStructureProgramFunction([], body)})
-    return cp.MLModelStructure(None, program, None)
-
-
-def _operation(operation: Any, opset: str) -> Any:
-    from coremltools.models import compute_plan as cp
-
-    return cp.MLModelStructureProgramOperation(
-        inputs={},
-        operator_name="const" if operation.type == "const" else f"{opset}.{operation.type}",
-        outputs=[
-            cp.MLModelStructureProgramNamedValueType(each.name, cp.MLModelStructureProgramValueType())
-            for each in operation.outputs
-        ],
-        blocks=[],
-        __proxy__=None,
-    )
+    return _MLComputePlanProxy(structure.of(model.spec), devices)
 
 
 def _device(name: str) -> Any:
