@@ -127,6 +127,13 @@ def test_a_pass_that_rests_on_what_nobody_measured_names_it() -> None:
     assert [each.signature for each in told.findings] == [Signature.ASSUMPTION]
 
 
+def test_a_known_gap_that_may_be_open_needs_no_more_than_one_that_is() -> None:
+    gap = cell(CELL, assumptions=("U1",), known_gap="nobody has measured it")
+    told = judged(gap, cell(GRAFT), *ARMS)
+    assert (told.verdict, told.exit_code) == (Verdict.PASS, ExitCode.PASS)
+    assert [row.status for row in told.rows if row.measurement is gap] == [Status.KNOWN_GAP]
+
+
 def test_an_assumption_excuses_nothing() -> None:
     assert judged(cell(CELL, cliff(), assumptions=("U1",)), cell(GRAFT), *ARMS).exit_code is ExitCode.FAIL
 

@@ -36,6 +36,7 @@ HALF, NEURAL = "mlprogram-fp16", "neuralnetwork"
 TARGET = "given['minimum_deployment_target'] is not None and given['minimum_deployment_target'].name == '{}'"
 AFTER = "x.op is not None and x.op.op_type == '{}'"
 
+# `pipeline-empty` cannot be here: without passes a program stays in single precision, where softplus has no cliff.
 # The road that is taken, the branch that must be named, and when the tree emits softplus.
 ROADS = [
     ("default", "plain", HALF, "plain", "not given['skip_model_load']"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 
 from mish_guard.convert import calls
 from mish_guard.convert.conversion import quiet
+from mish_guard.convert.recipes import Recipe
 from mish_guard.engines.emulator import EmulatorEngine, package, sequence
 from mish_guard.engines.emulator.graph import Graph
 from mish_guard.errors import UsageError
+from mish_guard.matrix.measurer import Measurer
+from mish_guard.matrix.plan import Cell
 from mish_guard.models import lowerings, nets, roads, tiles
 from mish_guard.numerics import ceiling
-from mish_guard.records import Backend, Frontend
+from mish_guard.records import Backend, CellKey, Frontend, Measurement
 
 Convert = Callable[..., Path]
 
@@ -159,6 +163,47 @@ def test_softplus_on_a_branch_is_over_the_ceiling_at_the_cliff(converted: Conver
     figures = case.figures(engine.run(saved, case.feeds(), "ane", case.output).predictions)
     assert figures.bad_intervals[0].first == 10.3984375
     assert case.locate(10.3984375) is not None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What stands for witnesses: one package for each call, whatever it holds."""
+
+    packages: dict[str, Path]
+
+    def plan(self, wanted: object) -> None:
+        del wanted
+
+    def package(self, recipe: Recipe) -> Path:
+        return self.packages[recipe.model.partition("+")[0]]
+
+
+def _measured(first: Path, second: Path) -> tuple[Measurement, ...]:
+    """What a measurer makes of the cells of two calls, one after the other, whose packages are given."""
+    stored: Any = Stored({"skip-load": first, "default": second})
+    cells = [
+        Cell(
+            key=CellKey.parse(f"roads/{call}+plain+plain/torchscript/mlprogram-fp16@ane"),
+            known_gap=None,
+        )
+        for call in stored.packages
+    ]
+    measurer = Measurer(EmulatorEngine(("ane",)), lowerings.AS_IS, stored, Path(), cells)
+    return tuple(measurer.measure(cell) for cell in cells)
+
+
+def test_nothing_is_covered_by_name(converted: Convert) -> None:
+    good, again = converted("skip-load", "plain"), converted("default", "plain")
+    other = converted("default", "plain", lowering="exp-unclamped")
+    bad = converted("default", "plain", lowering="softplus")
+    swept, covered = _measured(good, again)
+    assert (swept.covered_by, covered.covered_by) == (None, str(swept.key))
+    # The names are the same in every pair: only what was converted differs.
+    assert [each.covered_by for each in _measured(good, other)] == [None, None]
+    swept, hidden = _measured(good, bad)
+    assert (swept.covered_by, hidden.covered_by) == (None, None)
+    assert hidden.figures is not None
+    assert hidden.figures.bad_intervals[0].first == 10.3984375
 
 
 def test_every_branch_of_every_net_gives_its_reference_in_torch() -> None:

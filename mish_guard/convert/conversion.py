@@ -55,6 +55,8 @@ def convert(
 
 def convert_recipe(recipe: Recipe, path: Path) -> None:
     """Convert what a recipe says and save it as `path`; raises whatever coremltools raises."""
+    if recipe.own is not None:
+        networks.add(recipe.own)
     case = networks.case(recipe.case)
     if isinstance(case, RoadCase):
         _save_road(case, recipe, path)

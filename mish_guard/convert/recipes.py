@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mish_guard.models.own import Own
 from mish_guard.models.shapes import LADDERS, Rung
 from mish_guard.records import Backend, Frontend
 
@@ -14,7 +15,8 @@ from mish_guard.records import Backend, Frontend
 class Recipe:
     """One conversion; cells that share it share one package.
 
-    `case` and `rung` say how to build the model, whose name says the same.
+    `case` and `rung` say how to build the model, whose name says the same; `own` where the activation comes from, if it
+    is a user's.
     """
 
     model: str
@@ -23,6 +25,7 @@ class Recipe:
     backend: Backend
     case: str = field(compare=False)
     rung: Rung | None = field(default=None, compare=False)
+    own: Own | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.model}/{self.frontend.value}/{self.backend.value}"
@@ -48,5 +51,6 @@ def from_json(document: Mapping[str, Any]) -> Recipe:
             "frontend": Frontend(document["frontend"]),
             "backend": Backend(document["backend"]),
             "rung": None if document["rung"] is None else rungs[document["rung"]],
+            "own": None if document["own"] is None else Own(**document["own"]),
         }
     )

@@ -186,7 +186,10 @@ def _compared(measurement: Measurement, before: Measurement, *, permitted: bool)
         return Status.KNOWN_GAP if measurement.known_gap is not None else Status.AS_BASE
     if permitted:
         return Status.BETTER
-    return Status.ASSUMED if measurement.assumptions and changed in _PASSES else changed
+    if measurement.assumptions and changed in _PASSES:
+        # A gap is a permission: one that may be open needs no more than one that is.
+        return Status.ASSUMED if measurement.known_gap is None else Status.KNOWN_GAP
+    return changed
 
 
 def _at_place(found: Status, measurement: Measurement, before: Measurement | None, state: PlaceState | None) -> Status:

@@ -20,6 +20,7 @@ from mish_guard.engines.emulator import profiles
 from mish_guard.models import networks, tiles
 from mish_guard.models.roads import RoadCase
 from mish_guard.models.shapes import LADDERS
+from mish_guard.numerics import fp16
 from mish_guard.numerics.ceiling import CEILING
 from mish_guard.records import CellKey
 
@@ -83,6 +84,9 @@ def _case(name: str, rung: str | None) -> str:
     if rung is not None and case.ladder is not None:
         case = case.on(next(each for each in LADDERS[case.ladder] if str(each) == rung))
     total = hashlib.sha256()
+    own = networks.own(name)
+    if own is not None:
+        total.update(own.want(fp16.finite_values()).tobytes())
     for feed in case.feeds():
         for array in feed:
             total.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())

@@ -198,6 +198,7 @@ class Measurer:
             backend=key.backend,
             case=key.case,
             rung=rung,
+            own=networks.own(key.case),
         )
 
     def _culprit(self, measured: Measurement, package: Path, case: networks.Case) -> Culprit | None:

@@ -49,6 +49,7 @@ def load(path: Path, places: Sequence[Place], targets: Sequence[str] = ()) -> tu
     """
     document = files.read_yaml(path)
     files.validate(document, "matrix", path)
+    _add_own(document, path)
     groups = [*document["groups"], *_routes(document.get("roads"), targets)]
     cells = tuple(cell for group in groups for cell in _cells(group, places))
     repeated = next((key for key, count in Counter(str(cell.key) for cell in cells).items() if count > 1), None)
@@ -81,6 +82,15 @@ def matches(name: str, pattern: str) -> bool:
 def digest(path: Path) -> str:
     """The sha256 of a matrix as it is understood: comments and layout do not count."""
     return files.sha256(files.canonical_json(files.read_yaml(path)))
+
+
+def _add_own(document: Mapping[str, Any], path: Path) -> None:
+    """Let the activations of a matrix be known by name; nothing of them is imported yet."""
+    if "activations" in document:
+        from mish_guard.models import networks, own
+
+        for each in own.of(document, path):
+            networks.add(each)
 
 
 def _routes(section: Mapping[str, Any] | None, targets: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -48,6 +48,9 @@ class Session:
         self.cells = plan.chosen(plan.load(self._matrix, self.places, targets), order.only)
         for name in {cell.key.case for cell in self.cells}:
             networks.case(name)
+            own = networks.own(name)
+            if own is not None:
+                own.check()
         # The collector would walk everything that torch loaded, over and over.
         gc.freeze()
         self._code = _code_digest()

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from mish_guard.errors import NotComparableError, UsageError
 from mish_guard.models import roads, shapes
+from mish_guard.models.own import Own
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import figures, fp16, reference
 from mish_guard.records import Figures
@@ -65,6 +66,42 @@ class LogSumExp(nn.Module):
 def log_sum_exp(x: Any) -> NDArray[np.float64]:
     """What `LogSumExp` computes, for any shape, float64."""
     return np.asarray(np.asarray(x, dtype=np.float64) + math.log(LogSumExp.CHANNELS))
+
+
+class LogCumSumExp(nn.Module):
+    """The last of the cumulative log-sum-exps over equal channels: what `LogSumExp` gives."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(1, 1, height, width) to the same shape."""
+        return torch.logcumsumexp(torch.cat([x] * LogSumExp.CHANNELS, dim=1), dim=1)[:, -1:]
+
+
+class LogSoftmax(nn.Module):
+    """The first of the log-softmax over the input and a channel of zeros, which is -softplus(-x)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(1, 1, height, width) to the same shape."""
+        return torch.log_softmax(torch.cat([x, torch.zeros_like(x)], dim=1), dim=1)[:, :1]
+
+
+def log_softmax(x: Any) -> NDArray[np.float64]:
+    """What `LogSoftmax` computes, for any shape, float64."""
+    return np.asarray(-reference.softplus(-np.asarray(x, dtype=np.float64)))
+
+
+class SteepSoftplus(nn.Softplus):
+    """Softplus with a beta of its own: `softplus_parametric` at rank 4."""
+
+    BETA = 2.0
+
+    def __init__(self) -> None:
+        super().__init__(beta=self.BETA)
+
+
+def steep_softplus(x: Any) -> NDArray[np.float64]:
+    """What `SteepSoftplus` computes, for any shape, float64."""
+    scaled = np.asarray(x, dtype=np.float64) * SteepSoftplus.BETA
+    return np.asarray(reference.softplus(scaled) / SteepSoftplus.BETA)
 
 
 class Sweep(nn.Module):
@@ -411,6 +448,9 @@ CASES: dict[str, Case] = {
     "handwritten": SweepCase(model="handwritten", activation=Handwritten, kernel=3),
     "nn.Softplus": SweepCase(model="softplus-k3", activation=nn.Softplus, kernel=3, want=reference.softplus),
     "torch.logsumexp": SweepCase(model="logsumexp-k3", activation=LogSumExp, kernel=3, want=log_sum_exp),
+    "torch.logcumsumexp": SweepCase(model="logcumsumexp-k3", activation=LogCumSumExp, kernel=3, want=log_sum_exp),
+    "torch.log_softmax": SweepCase(model="log_softmax-k3", activation=LogSoftmax, kernel=3, want=log_softmax),
+    "nn.Softplus-beta": SweepCase(model="softplus-beta-k3", activation=SteepSoftplus, kernel=3, want=steep_softplus),
     "rank-1": _rank((65536,)),
     "rank-2": _rank((256, 256)),
     "rank-3": _rank((16, 64, 64)),
@@ -419,10 +459,29 @@ CASES: dict[str, Case] = {
 }
 
 
+# The activations of the matrix at hand.
+_OWN: dict[str, Own] = {}
+
+
+def add(own: Own) -> None:
+    """Let cases be called as a user's activation; raises UsageError for a name that is taken."""
+    if own.name in CASES:
+        msg = f"'{own.name}' is a case of mish-guard. Call your activation otherwise."
+        raise UsageError(msg)
+    _OWN[own.name] = own
+
+
+def own(name: str) -> Own | None:
+    """The user's activation that a case is called after, if any."""
+    return _OWN.get(name)
+
+
 def case(name: str) -> Case:
     """The case called `name`, a branch on a road included; raises UsageError with the names there are."""
     if roads.is_road(name):
         return roads.case(name)
+    if name in _OWN:
+        return SweepCase(model=name, activation=_OWN[name].build, kernel=3, want=_OWN[name].want)
     try:
         return CASES[name]
     except KeyError:

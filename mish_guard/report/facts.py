@@ -150,8 +150,14 @@ class Facts:
     notes: tuple[str, ...]
     partial: str | None
     covered: tuple[Covered, ...]
+    conversions: int
     created: str
     matrix_sha256: str
+
+    @property
+    def measured(self) -> int:
+        """How many cells were run, rather than seen to be those of another."""
+        return sum(row.measurement is not None and row.measurement.covered_by is None for row in self.rows)
 
 
 def gather(judgement: Judgement) -> Facts:
@@ -186,6 +192,7 @@ def gather(judgement: Judgement) -> Facts:
         notes=run.notes,
         partial=run.partial,
         covered=run.covered,
+        conversions=run.conversions,
         created=run.created,
         matrix_sha256=run.matrix_sha256,
     )

@@ -91,6 +91,8 @@ def _rest(facts: Facts) -> Iterator[tuple[str, str]]:
         yield "partial", f"only cells that match '{facts.partial}' were measured"
     if facts.covered:
         yield "roads", f"{words.count(len(facts.covered), 'more road')} converted to operations that were measured"
+    if facts.conversions:
+        yield "work", f"{words.count(facts.conversions, 'conversion')}, {words.count(facts.measured, 'measurement')}"
     yield "cells", f"{len(facts.rows)}: {', '.join(f'{count} {name}' for name, count in facts.counts.items())}"
     for origin in facts.origins:
         yield "baseline", f"{', '.join(origin.places)}: {origin.lowering}, measured {origin.created}: {origin.reason}"

@@ -140,6 +140,8 @@ def _rest(facts: Facts, *, verbose: bool) -> Iterator[tuple[str, str]]:
     yield "cells", f"{len(facts.rows)}: {counts}"
     if facts.covered:
         yield "roads", f"{words.count(len(facts.covered), 'more road')} converted to operations that were measured"
+    if facts.conversions:
+        yield "work", f"{words.count(facts.conversions, 'conversion')}, {words.count(facts.measured, 'measurement')}"
     for origin in facts.origins:
         yield "baseline", f"{', '.join(origin.places)}: {origin.lowering}, measured {origin.created}: {origin.reason}"
     n_gaps = sum(len(gap.cells) for gap in facts.gaps)

@@ -136,6 +136,11 @@ def test_roads_that_were_seen_to_be_covered_are_counted() -> None:
     assert "roads      1 more road converted to operations that were measured" in text.render(told)
 
 
+def test_the_conversions_and_the_measurements_are_counted() -> None:
+    told = dataclasses.replace(partial("*"), conversions=59)
+    assert f"work       59 conversions, {len(told.rows)} measurements" in text.render(told)
+
+
 class Screen(io.StringIO):
     def isatty(self) -> bool:
         return True
