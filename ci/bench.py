@@ -115,6 +115,10 @@ def _figures(folder: Path) -> Iterator[Figure]:
     yield Figure("one lowering, 65,536 inputs, profile ane: evaluation", float(evaluation.stdout) * 1e3, 5.0, "ms")
     yield Figure("mish-guard --help", _best([*guard, "--help"]), 0.2, "s")
     yield Figure("mish-guard judge", _best([*guard, "judge", str(folder / "results.json")]), 0.5, "s")
+    page = folder / "report.html"
+    rendered = [*guard, "report", str(folder / "results.json"), "--html", "--out", str(page)]
+    yield Figure("page of the whole matrix: rendering", _best(rendered), 3.0, "s")
+    yield Figure("page of the whole matrix: size", page.stat().st_size / 1e6, 1.5, "MB")
     yield Figure("peak memory of the largest process of the gate", gate.memory / 2**30, 0.5, "GB")
 
 
