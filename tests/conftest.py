@@ -35,7 +35,16 @@ LIGHT = frozenset(
     }
 )
 
-HEAVY = frozenset({"exp_results", "as_is_results", "small_baselines"})
+# Fixtures that measure, and tests that ask an exact library about every input.
+HEAVY = frozenset(
+    {
+        "exp_results",
+        "as_is_results",
+        "small_baselines",
+        "test_mish_is_exact_to_a_few_rounding_errors_on_every_input",
+        "test_softplus_is_exact_to_a_few_rounding_errors_on_every_input",
+    }
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,9 +57,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --fast also without the tests that want a measured run."""
+    """With --fast also without the tests that want a measured run or take long."""
     if config.getoption("--fast"):
-        items[:] = [item for item in items if not HEAVY & set(getattr(item, "fixturenames", ()))]
+        items[:] = [item for item in items if not HEAVY & {item.name, *getattr(item, "fixturenames", ())}]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard import files
+from mish_guard.engines.emulator import specification
 
 GOOD = files.DATA / "controls" / "softplus-mish-k3-8x8x32.mlpackage"
 SPECIFICATION = Path("Data/com.apple.CoreML/model.mlmodel")
@@ -23,9 +24,7 @@ def spec(edit: Callable[[Any], Any]) -> Edit:
     """Edit the protobuf of a package."""
 
     def apply(package: Path) -> None:
-        from coremltools.proto import Model_pb2
-
-        message = Model_pb2.Model()
+        message = specification.model()
         message.ParseFromString((package / SPECIFICATION).read_bytes())
         edit(message)
         (package / SPECIFICATION).write_bytes(message.SerializeToString())

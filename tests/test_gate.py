@@ -182,7 +182,7 @@ def test_a_baseline_that_files_a_cell_under_another_name_is_an_error(
     assert "files the cell sweep/mish-k3" in ended.err
 
 
-def test_an_unarmed_run_can_be_allowed_and_stays_inconclusive(
+def test_ieee_arithmetic_alone_cannot_arm_the_gate_and_where_that_is_allowed_it_stays_inconclusive(
     invoke: Invoke, tmp_path: Path, small_matrix: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The option is there for machines without a Neural Engine; the verdict is no better for it."""
@@ -192,7 +192,12 @@ def test_an_unarmed_run_can_be_allowed_and_stays_inconclusive(
     assert (whole.code, whole.first_line.partition(" ")[0]) == (ExitCode.PASS, "INCONCLUSIVE")
     report = files.read_json(tmp_path / "report.json")
     assert (report["verdict"], report["exit_code"]) == ("INCONCLUSIVE", ExitCode.INCONCLUSIVE)
+    monkeypatch.delenv("MISH_GUARD_ALLOW_UNARMED")
+    alone = invoke("compare", tmp_path / "results.json")
+    assert alone.code == ExitCode.INCONCLUSIVE
+    assert alone.first_line.startswith("INCONCLUSIVE (not armed): no Neural Engine took part")
     # It forgives nothing else.
+    monkeypatch.setenv("MISH_GUARD_ALLOW_UNARMED", "true")
     assert invoke("gate", "--lowering", "exp", "--matrix", small_matrix).code == ExitCode.LOST
 
 
@@ -247,12 +252,6 @@ def test_a_gate_run_leaves_its_reports_and_nothing_of_an_older_one(invoke: Invok
         (tmp_path / name).write_text("old")
     assert invoke("gate", "--lowering", "relu", "--out", tmp_path).code == ExitCode.USAGE
     assert not list(tmp_path.iterdir())
-
-
-def test_ieee_arithmetic_alone_cannot_arm_the_gate(invoke: Invoke, tmp_path: Path) -> None:
-    ended = invoke("gate", "--lowering", "exp", "--profile", "ieee-fp16", "--out", tmp_path)
-    assert ended.code == ExitCode.INCONCLUSIVE
-    assert ended.first_line.startswith("INCONCLUSIVE (not armed): no Neural Engine took part")
 
 
 def _swapped_controls(folder: Path, victim: str, donor: str) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mish_guard import cli
 from mish_guard.errors import ExitCode
 from tests import trees
 from tests.zoo.animals import ANIMALS, Animal
@@ -32,7 +32,7 @@ def judge(animal: Animal, folder: Path, baselines: Path) -> int:
     matrix.write_text(MATRIX)
     tree = trees.tree(folder / "tree", animal.files)
     named = {"candidate": tree, "matrix": matrix, "baselines": baselines, "out": folder / "out", "profile": "ane"}
-    return cli.main(["gate", *(f"--{name}={value}" for name, value in named.items())])
+    return _command("gate", *(f"--{name}={value}" for name, value in named.items()))
 
 
 def measure_baselines(folder: Path) -> Path:
@@ -41,10 +41,14 @@ def measure_baselines(folder: Path) -> Path:
     matrix = folder / "matrix.yml"
     matrix.write_text(MATRIX)
     where = [f"--baselines={folder / 'baselines'}", f"--out={folder / 'out'}", f"--matrix={matrix}"]
-    code = cli.main(["refresh", "--reason=zoo", "--repeats=2", "--lowering=exp", "--profile=ane", *where])
+    code = _command("refresh", "--reason=zoo", "--repeats=2", "--lowering=exp", "--profile=ane", *where)
     if code:
         sys.exit(code)
     return folder / "baselines"
+
+
+def _command(*words: str) -> int:
+    return subprocess.run([sys.executable, "-I", "-m", "mish_guard", *words], capture_output=True).returncode
 
 
 @pytest.fixture(scope="session")
