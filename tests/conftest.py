@@ -29,6 +29,7 @@ LIGHT = frozenset(
         "test_hostile_packages.py",
         "test_judgement.py",
         "test_layout.py",
+        "test_monotone.py",
         "test_numerics.py",
         "test_rules.py",
         "test_verdict.py",
