@@ -1,12 +1,14 @@
 """Hold the emulator against coremltools' own tests, which ship in its wheel.
 
-    ci/conformance [--seed N] [--sample N | --all] [--write | --check] [--only TEXT]
+    ci/conformance [--seed N] [--sample N | --all] [--write | --check] [--only TEXT] [--keep FOLDER]
 
 On Linux these tests convert and skip the prediction. Here they predict: with the stand-in for Core ML and the
 emulator, on all frontends and backends, at coremltools' tolerances and, in half precision, at 2e-2. Prints how many
 came out right, wrong, refused by name and crashed, per group of tests; exits 1 if one is wrong or crashed that is not
 explained in ci/conformance.yml. A failing test that fails without the emulator too says nothing of it and is left
-out. `--write` keeps the table in docs/conformance.md, `--check` fails if fewer are right than there.
+out. `--write` keeps the table in docs/conformance.md; `--check` measures the sample of that page and fails if fewer
+are right, or more refused, than there. `--keep FOLDER` takes the run in pieces: what came out right stays in the folder
+and is not run again; delete it when the emulator changes.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -35,8 +37,9 @@ SUITES = (
     "converters/mil/frontend/torch/test/test_torch_stateful_model.py",
     "converters/mil/mil/ops/tests",
 )
-SAMPLE = 600
+SAMPLE = 300
 KINDS = ("right", "wrong", "refused", "crashed")
+BAD = ("wrong", "refused", "crashed", "unconverted")
 
 
 @dataclass(frozen=True)
@@ -56,29 +59,32 @@ class Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print, and return 1 if something is wrong that is not explained."""
-    options = _options(arguments)
+    options = options_of(arguments)
+    if options.check:
+        options.sample, options.seed = stored(TABLE).sample, stored(TABLE).seed
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = _without_broken(_outcomes(options, Path(folder)), Path(folder))
-    explained = _explanations()
+        outcomes = measured(options, Path(folder))
+    explained = explanations()
     print(table(outcomes))
     bad = [each for each in outcomes if each.kind in ("wrong", "crashed") and not _reason(each, explained)]
     for each in bad:
         print(f"{each.kind}: {each.test}\n    {' '.join(each.said.split())[:400]}")
     if options.write:
         TABLE.write_text(document(outcomes, options.seed, options.sample), encoding="utf-8")
-    if options.check and share(outcomes) < _stored_share():
-        print(f"Right: {share(outcomes):.1f} %, and docs/conformance.md says {_stored_share():.1f} %.")
-        return 1
-    return int(bool(bad))
+    fallen = dropped(outcomes, stored(TABLE)) if options.check else ""
+    print(fallen)
+    return int(bool(bad or fallen))
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="another sample")
     parser.add_argument("--sample", type=int, default=SAMPLE, help=f"so many tests (default {SAMPLE})")
     parser.add_argument("--all", dest="sample", action="store_const", const=0, help="every test there is (hours)")
     parser.add_argument("--only", help="tests whose name holds this, as pytest -k")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 4), help="processes")
+    parser.add_argument("--keep", type=Path, help="a folder for outcomes, to go on from where a run was stopped")
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--write", action="store_true", help="keep the table in docs/conformance.md")
     kept.add_argument("--check", action="store_true", help="fail if fewer are right than docs/conformance.md says")
@@ -93,6 +99,23 @@ def _package() -> Path:
     return Path(spec.origin).parent
 
 
+def measured(options: argparse.Namespace, folder: Path) -> list[Outcome]:
+    """The outcomes of this run and those that an earlier one kept; wrong, crashed and refused ones are run again."""
+    kept = options.keep or folder
+    kept.mkdir(parents=True, exist_ok=True)
+    known = [each for path in sorted(kept.glob("*.jsonl")) for each in _read(path) if each.kind not in BAD]
+    (folder / "known").write_text("\n".join(each.test for each in known), encoding="utf-8")
+    fresh = _outcomes(options, folder)
+    _keep(kept / "outcomes.jsonl", [*known, *fresh])
+    return _without_broken([*known, *fresh], folder)
+
+
+def _keep(path: Path, outcomes: Iterable[Outcome]) -> None:
+    for each in path.parent.glob("*.jsonl"):
+        each.unlink()
+    path.write_text("".join(json.dumps(asdict(each)) + "\n" for each in outcomes), encoding="utf-8")
+
+
 def _outcomes(options: argparse.Namespace, folder: Path) -> list[Outcome]:
     suites = [str(_package() / each) for each in SUITES]
     extra = ["-k", options.only] if options.only else []
@@ -103,12 +126,18 @@ def _outcomes(options: argparse.Namespace, folder: Path) -> list[Outcome]:
             "CONFORMANCE_SEED": str(options.seed),
             "CONFORMANCE_SAMPLE": str(options.sample),
             "CONFORMANCE_SHARD": f"{shard}/{options.jobs}",
-            "CONFORMANCE_RESULTS": str(folder / f"{shard}.jsonl"),
+            "CONFORMANCE_RESULTS": str(_results(options, folder, shard)),
+            "CONFORMANCE_KNOWN": str(folder / "known"),
         }
         running.append(_pytest([*suites, *plugins, *extra], settings, folder))
     for process in running:
         process.wait()
-    return [each for shard in range(options.jobs) for each in _read(folder / f"{shard}.jsonl")]
+    return [each for shard in range(options.jobs) for each in _read(_results(options, folder, shard))]
+
+
+def _results(options: argparse.Namespace, folder: Path, shard: int) -> Path:
+    """Where a process writes: what it wrote is kept even if this one is stopped."""
+    return Path(options.keep or folder).resolve() / f"{shard}.jsonl"
 
 
 def _pytest(arguments: Sequence[str], settings: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
@@ -163,7 +192,8 @@ def _without_broken(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
     return [each for each in outcomes if each.test not in broken]
 
 
-def _explanations() -> list[dict[str, str]]:
+def explanations() -> list[dict[str, str]]:
+    """The short list: pattern of a test, kind, reason."""
     return list(yaml.safe_load(EXPLAINED.read_text(encoding="utf-8"))["explained"])
 
 
@@ -201,7 +231,7 @@ def document(outcomes: Sequence[Outcome], seed: int, sample: int) -> str:
     refused = Counter(
         match.group(1) for each in outcomes if (match := re.search(r"'([^']+)'", each.said)) and each.kind == "refused"
     )
-    reasons = "\n".join(f"- `{each['test']}` ({each['kind']}): {each['reason']}" for each in _explanations())
+    reasons = "\n".join(f"- `{each['test']}` ({each['kind']}): {each['reason']}" for each in explanations())
     named = ", ".join(f"`{name}` ({count})" for name, count in sorted(refused.items())) or "nothing"
     chosen = f"a sample of {sample}, seed {seed}" if sample else "all of them"
     return PAGE.format(share=share(outcomes), chosen=chosen, table=table(outcomes), named=named, reasons=reasons)
@@ -227,13 +257,35 @@ Explained:
 """
 
 
-def _stored_share() -> float:
-    text = TABLE.read_text(encoding="utf-8") if TABLE.exists() else ""
-    found = re.search(r"Right: \*\*([\d.]+) %\*\*", text)
-    if found is None:
-        msg = f"{TABLE} holds no share; write it with ci/conformance --write."
+@dataclass(frozen=True)
+class Stored:
+    """What docs/conformance.md says: the sample (0: all) and its seed, the share of right ones, and the refused."""
+
+    sample: int
+    seed: int
+    share: float
+    refused: int
+
+
+def stored(page: Path) -> Stored:
+    """The figures of the page; ends the program if it holds none."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    right = re.search(r"Right: \*\*([\d.]+) %\*\*", text)
+    row = re.search(r"^\| all \| \d+ \| \d+ \| (\d+) \|", text, re.MULTILINE)
+    if right is None or row is None:
+        msg = f"{page} holds no share; write it with ci/conformance --write."
         raise SystemExit(msg)
-    return float(found.group(1))
+    chosen = re.search(r"a sample of (\d+), seed (\d+)", text)
+    sample, seed = (int(chosen[1]), int(chosen[2])) if chosen else (0, 0)
+    return Stored(sample=sample, seed=seed, share=float(right[1]), refused=int(row[1]))
+
+
+def dropped(outcomes: Sequence[Outcome], before: Stored) -> str:
+    """What became worse than the page says; empty if nothing did."""
+    now, refused = round(share(outcomes), 1), sum(each.kind == "refused" for each in outcomes)
+    if now >= before.share and refused <= before.refused:
+        return ""
+    return f"Right: {now:.1f} %, refused: {refused}; the page says {before.share:.1f} % and {before.refused}."
 
 
 if __name__ == "__main__":

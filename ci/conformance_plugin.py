@@ -11,6 +11,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ SEED = os.environ.get("CONFORMANCE_SEED", "0")
 SAMPLE = int(os.environ.get("CONFORMANCE_SAMPLE", "0"))
 SHARD, SHARDS = (int(each) for each in os.environ.get("CONFORMANCE_SHARD", "0/1").split("/"))
 RESULTS = os.environ.get("CONFORMANCE_RESULTS", "conformance.jsonl")
+
+# Tests, one a line, whose outcome is known from an earlier run.
+KNOWN = os.environ.get("CONFORMANCE_KNOWN", "")
 
 # coremltools allows half precision an error of 0.5 + 5 %; here it is also held to this.
 STRICT = 2e-2
@@ -64,10 +68,21 @@ def chosen(nodeids: list[str], seed: str, sample: int) -> set[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the sample, and of it the share of this process."""
     wanted = chosen([item.nodeid for item in items if not _converts_only(item)], SEED, SAMPLE)
+    known = _known()
+    wanted -= {item.nodeid for item in items if name_of(item) in known}
     kept = sorted((item for item in items if item.nodeid in wanted), key=lambda item: item.nodeid)[SHARD::SHARDS]
     names = {item.nodeid for item in kept}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in names])
     items[:] = [item for item in items if item.nodeid in names]
+
+
+def name_of(item: pytest.Item) -> str:
+    """A test by its path inside of coremltools: pytest leaves the path away where a file was asked for by name."""
+    return f"{item.path.as_posix().rpartition('/coremltools/')[2]}::{item.nodeid.partition('::')[2]}"
+
+
+def _known() -> set[str]:
+    return set(Path(KNOWN).read_text(encoding="utf-8").splitlines()) if KNOWN else set()
 
 
 def _converts_only(item: pytest.Item) -> bool:
@@ -120,7 +135,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if call.when == "call":
         kind, said = _judged(report, call)
-        line = {"test": item.nodeid.partition("coremltools/")[2] or item.nodeid, "kind": kind, "said": said[:600]}
+        line = {"test": name_of(item), "kind": kind, "said": said[:600]}
         with open(RESULTS, "a", encoding="utf-8") as stream:  # noqa: PTH123
             stream.write(json.dumps(line) + "\n")
         _case.__init__()  # type: ignore[misc]

@@ -385,3 +385,17 @@ def test_float_sums_are_taken_in_the_accumulator() -> None:
     exact = products.linear(x=x, weight=weight, accumulator=np.float64)
     single = products.linear(x=x, weight=weight, accumulator=np.float32)
     assert (exact.item(), single.item()) == (1.0 + 2.0**-30, 1.0)
+
+
+def test_an_lstm_reads_as_many_rows_of_its_states_as_the_batch_has() -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        "weight_ih": rng.normal(size=(8, 4)),
+        "weight_hh": rng.normal(size=(8, 2)),
+        "x": rng.normal(size=(5, 3, 4)),
+    }
+    state = rng.normal(size=(10, 2))
+    many = ops.OPS["lstm"](**weights, initial_h=state, initial_c=state)
+    exact = ops.OPS["lstm"](**weights, initial_h=state[:3], initial_c=state[:3])
+    assert [each.shape for each in many] == [(1, 3, 2), (3, 2), (3, 2)]
+    assert all(np.array_equal(*pair) for pair in zip(many, exact, strict=True))

@@ -1,0 +1,71 @@
+"""The page that `ci/conformance` writes: what it says is read back, a drop is told, and no reason excuses at large."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ci"))
+
+import conformance
+from conformance import Outcome
+
+OUTCOMES = [
+    *(Outcome(test=f"ops/tests/test_a.py::TestPad::test_pad[{number}]", kind="right", said="") for number in range(37)),
+    Outcome(test="ops/tests/test_a.py::TestRand::test_rand", kind="refused", said="the operation 'random_normal'"),
+    Outcome(test="ops/tests/test_a.py::TestPad::test_nothing", kind="no prediction", said=""),
+]
+
+
+def _page(folder: Path, outcomes: list[Outcome]) -> Path:
+    path = folder / "conformance.md"
+    path.write_text(conformance.document(outcomes, seed=3, sample=40), encoding="utf-8")
+    return path
+
+
+def test_the_page_says_again_what_it_was_written_from(tmp_path: Path) -> None:
+    found = conformance.stored(_page(tmp_path, OUTCOMES))
+    assert found == conformance.Stored(sample=40, seed=3, share=97.4, refused=1)
+    assert conformance.dropped(OUTCOMES, found) == ""
+
+
+@pytest.mark.parametrize("kind", ["refused", "wrong", "crashed"])
+def test_one_test_that_is_no_longer_right_is_a_drop(kind: str, tmp_path: Path) -> None:
+    found = conformance.stored(_page(tmp_path, OUTCOMES))
+    fallen = [dataclasses.replace(OUTCOMES[0], kind=kind), *OUTCOMES[1:]]
+    assert "94.7 %" in conformance.dropped(fallen, found)
+
+
+def test_a_page_without_figures_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="holds no share"):
+        conformance.stored(tmp_path / "conformance.md")
+
+
+def test_what_was_stopped_goes_on_with_what_is_not_right_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    crashed = dataclasses.replace(OUTCOMES[0], kind="crashed")
+    lines = [json.dumps(dataclasses.asdict(each)) for each in (crashed, OUTCOMES[1])]
+    (kept / "0.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    told: list[str] = []
+
+    def run(_: object, folder: Path) -> list[Outcome]:
+        told.extend((folder / "known").read_text(encoding="utf-8").splitlines())
+        return [OUTCOMES[0]]
+
+    monkeypatch.setattr(conformance, "_outcomes", run)
+    options = conformance.options_of(["--keep", str(kept)])
+    assert conformance.measured(options, tmp_path) == [OUTCOMES[1], OUTCOMES[0]]
+    assert told == [OUTCOMES[1].test]
+    assert [path.name for path in kept.iterdir()] == ["outcomes.jsonl"]
+
+
+def test_every_reason_is_for_one_test_and_one_kind() -> None:
+    for each in conformance.explanations():
+        assert each["kind"] in ("wrong", "crashed")
+        assert len(each["reason"]) > 20
+        assert each["test"].strip("*?")
