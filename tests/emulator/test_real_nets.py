@@ -69,7 +69,8 @@ def _frames(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     time = np.arange(1024) / 16000
     tones = [sum(np.sin(2 * np.pi * 110 * 1.5**row * k * time) / k for k in (1, 2, 3)) for row in range(count)]
     frames = np.stack(tones)
-    return (frames - frames.mean(1, keepdims=True)) / frames.std(1, keepdims=True)
+    normal: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = frames - frames.mean(1, keepdims=True)
+    return normal / frames.std(1, keepdims=True)
 
 
 @pytest.mark.parametrize("capacity", ["tiny", "full"])
@@ -82,7 +83,7 @@ def test_a_net_of_others_gives_what_its_torch_twin_gives(capacity: str, nets: Pa
     feeds = {graph.inputs[0].name: frames}
     exact = evaluate(graph, feeds, Exact())[graph.outputs[0]]
     assert want.max() > 0.2
-    assert np.abs(exact - want).max() < 2e-2  # the package's weights are rounded to half precision
+    assert np.abs(exact - want).max() < 1e-3  # the package's weights are rounded to half precision
     got = evaluate(graph, feeds, Emulated(PROFILES["ane"]))[graph.outputs[0]]
-    assert np.abs(got - exact).max() < 2e-2
+    assert np.abs(got - exact).max() < 2e-3
     assert (got.argmax(1) == want.argmax(1)).all()
