@@ -70,7 +70,8 @@ def _frames(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     tones = [sum(np.sin(2 * np.pi * 110 * 1.5**row * k * time) / k for k in (1, 2, 3)) for row in range(count)]
     frames = np.stack(tones)
     normal: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = frames - frames.mean(1, keepdims=True)
-    return normal / frames.std(1, keepdims=True)
+    normal /= frames.std(1, keepdims=True)
+    return normal
 
 
 @pytest.mark.parametrize("capacity", ["tiny", "full"])
