@@ -107,7 +107,9 @@ def test_a_tree_that_is_not_named_is_no_pass(judge: Callable[..., Ran]) -> None:
 
     def name_none(tree: Path) -> None:
         path = tree / ".github" / "workflows" / "mish.yml"
-        path.write_text(path.read_text().replace("{path: .}", "{path: '${{ steps.mistyped.outputs.path }}'}"))
+        named, mistyped = "{path: ., ", "{path: '${{ steps.mistyped.outputs.path }}', "
+        assert named in path.read_text()
+        path.write_text(path.read_text().replace(named, mistyped))
 
     ran = judge("unnamed", name_none)
     assert ran.jobs == {"mish-gate": "failure"}
