@@ -1,0 +1,48 @@
+"""The bounds of pyproject.toml are versions with which the README was carried out."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from tests.docs.console import ROOT
+
+TRIED: dict[str, Any] = yaml.safe_load((ROOT / "ci" / "bounds.yml").read_text(encoding="utf-8"))
+
+# Bounds that stand on the word of others: no version that old was at hand. The README says so under its limits.
+NOT_TRIED = ["torch"]
+
+
+def _declared() -> dict[str, Requirement]:
+    return {each.name: each for each in map(Requirement, metadata.requires("mish-guard") or [])}
+
+
+def test_every_lower_bound_is_a_version_that_was_tried() -> None:
+    lowest = TRIED["lowest"]
+    assert lowest["named"] == NOT_TRIED
+    for name, requirement in _declared().items():
+        (bound,) = (each.version for each in requirement.specifier if each.operator == ">=")
+        tried = Version(lowest["versions"][name])
+        assert tried == Version(bound) or (name in NOT_TRIED and tried >= Version(bound)), f"{name}: {tried}"
+
+
+@pytest.mark.parametrize("end", ["lowest", "highest"])
+def test_every_dependency_was_tried_at_both_ends(end: str) -> None:
+    assert TRIED[end]["versions"].keys() == _declared().keys()
+
+
+def test_the_highest_versions_are_at_least_those_of_the_environment() -> None:
+    """A pin that moved on wants `python ci/bounds.py highest` again."""
+    pins = dict(
+        line.partition(" ;")[0].strip().split("==")
+        for line in (ROOT / "ci" / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    pinned = {name.lower().replace("_", "-"): Version(version) for name, version in pins.items()}
+    for name, version in TRIED["highest"]["versions"].items():
+        assert Version(version) >= pinned[name.lower()], name
