@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ def _coarser(given: Figures) -> Figures:
     return dataclasses.replace(given, binades={name: twice}, max_ulp=largest, material=given.material * 2)
 
 
-def _over_the_ceiling(given: Figures, **more: int) -> Figures:
+def _over_the_ceiling(given: Figures, **more: Any) -> Figures:
     """One input more, which is over the ceiling whatever else it is."""
     return dataclasses.replace(given, n_over_ceiling=given.n_over_ceiling + 1, bad_intervals=(CLIFF,), **more)
 
