@@ -801,7 +801,7 @@ def test_a_published_wheel_without_libraries_is_told(
 ) -> None:
     with zipfile.ZipFile(tmp_path / "coremltools-9.0-py3-none-any.whl", "w") as archive:
         archive.writestr("coremltools/__init__.py", "")
-    monkeypatch.setattr(native, "download", lambda *_: tmp_path / "coremltools-9.0-py3-none-any.whl")
+    monkeypatch.setattr(native, "download", lambda *_, **__: tmp_path / "coremltools-9.0-py3-none-any.whl")
     tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
     with pytest.raises(BuildError, match="holds no native libraries"):
         supply(tree, Mode.AUTO, tmp_path)
@@ -893,7 +893,7 @@ def test_what_a_tree_brings_itself_is_not_replaced_from_the_wheel(
     with zipfile.ZipFile(published, "w") as archive:
         for name in ("libmodelpackage.so", "modelrunner/edited.swift", "modelrunner/added.swift"):
             archive.writestr(f"coremltools/{name}", "published")
-    monkeypatch.setattr(native, "download", lambda *_: published)
+    monkeypatch.setattr(native, "download", lambda *_, **__: published)
     tree = source.fetch(source.parse(f"dir:{release}"), tmp_path / "tree", DOWNLOADS)
     package = tree.folder / "coremltools"
     (package / "modelrunner" / "edited.swift").write_text("mine")

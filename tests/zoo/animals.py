@@ -147,6 +147,10 @@ CONSTANTS = {
     "two is 1.9": exp_form(two="1.9"),
     "inner two is 2.2": exp_form(inner="2.2"),
     "inner two is 1.8": exp_form(inner="1.8"),
+    "two is 2.01": exp_form(two="2.01"),
+    "one is 0.999": exp_form(one="0.999"),
+    "clip at -5": exp_form(clip=f"mb.clip(x=x, alpha=-5.0, beta={INF})"),
+    "flat from +20 on": exp_form(last="mb.real_div(x=mb.minimum(x=x, y=20.0), y=d, name=node.name)"),
     "one is 0.99": exp_form(one="0.99"),
     "one is 1.01": exp_form(one="1.01"),
     "one is 0": exp_form(one="0.0"),
@@ -193,6 +197,7 @@ LOSSES = {
     "through 8 bits of offset": exp_form(
         last="mb.sub(x=mb.add(x=mb.real_div(x=x, y=d), y=64.0), y=64.0, name=node.name)"
     ),
+    "exponent rounded by a sum of 20": exp_form(clip="mb.sub(x=mb.relu(x=mb.add(x=x, y=20.0)), y=20.0)"),
     "flat below -4": exp_form(
         last="mb.select(cond=mb.less(x=x, y=-4.0), a=mb.mul(x=x, y=0.0), b=mb.real_div(x=x, y=d), name=node.name)"
     ),
@@ -219,7 +224,7 @@ GOOD = {
     "the form of the table": exp_form(),
     "clip at -90": exp_form(clip=f"mb.clip(x=x, alpha=-90.0, beta={INF})"),
     "clip at -50": exp_form(clip=f"mb.clip(x=x, alpha=-50.0, beta={INF})"),
-    "constants of numpy": exp_form(two="np.float16(2.0)", inner="np.float16(2.0)", one="np.float16(1.0)"),
+    "constants of numpy": exp_form(two="np.float32(2.0)", inner="np.float32(2.0)", one="np.float32(1.0)"),
     "sum the other way round": body(
         "e = mb.exp(x=mb.clip(x=x, alpha=-100.0, beta=float('inf')))",
         "p = mb.mul(x=mb.add(x=2.0, y=e), y=e)",
@@ -229,7 +234,7 @@ GOOD = {
     "product of x and the inverse": exp_form(last="mb.mul(x=x, y=mb.real_div(x=1.0, y=d), name=node.name)"),
     "inverse by its operation": exp_form(last="mb.mul(x=x, y=mb.inverse(x=d), name=node.name)"),
     "maximum for clip": exp_form(clip="mb.maximum(x=x, y=-100.0)"),
-    "relu for clip": exp_form(clip="mb.sub(x=mb.relu(x=mb.add(x=x, y=20.0)), y=20.0)"),
+    "minimum and maximum for clip": exp_form(clip="mb.minimum(x=mb.maximum(x=x, y=-100.0), y=60000.0)"),
     "squared plus twice": body(
         "e = mb.exp(x=mb.clip(x=x, alpha=-100.0, beta=float('inf')))",
         "p = mb.add(x=mb.mul(x=e, y=e), y=mb.mul(x=e, y=2.0))",
@@ -247,7 +252,7 @@ GOOD = {
     ),
     "an identity in front": "    x = mb.identity(x=x)\n" + exp_form(),
     "an identity behind": exp_form(last="mb.identity(x=mb.real_div(x=x, y=d), name=node.name)"),
-    "half of it twice": exp_form(last="mb.mul(x=mb.real_div(x=mb.mul(x=x, y=0.5), y=d), y=2.0, name=node.name)"),
+    "an identity in the middle": exp_form(clip="mb.identity(x=mb.clip(x=x, alpha=-100.0, beta=float('inf')))"),
     "clip with a large upper end": exp_form(clip="mb.clip(x=x, alpha=-100.0, beta=60000.0)"),
     "exp as a square": body(
         "h = mb.exp(x=mb.mul(x=mb.clip(x=x, alpha=-100.0, beta=float('inf')), y=0.5))",
