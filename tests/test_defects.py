@@ -94,6 +94,10 @@ def _is_named(cell: Measurement, defect: Defect) -> bool:
     return cell.key.place == "ane" and defects.defect(cell, [defect]) is not None
 
 
+# Gaps of the family of softplus that data/defects.yml does not name.
+UNNAMED = {"nn.Softplus-beta", "torch.log_softmax", "torch.logcumsumexp"}
+
+
 def test_a_sound_run_shows_no_defect_but_in_its_known_gaps(exp_results: Path) -> None:
     from mish_guard.results import run_file
 
@@ -109,4 +113,4 @@ def test_a_sound_run_shows_no_defect_but_in_its_known_gaps(exp_results: Path) ->
         for cell in plan.load(plan.DEFAULT, [plan.Place(name="ane", is_neural_engine=True)])
         if cell.known_gap and cell.key.family is not Family.ROADS
     }
-    assert {cell.key.case for cell in shown if cell.key.family is not Family.ROADS} == gaps
+    assert {cell.key.case for cell in shown if cell.key.family is not Family.ROADS} == gaps - UNNAMED
