@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Callable
@@ -17,8 +18,11 @@ import mish_guard
 from mish_guard.engines.emulator import package, reader, replay
 from mish_guard.errors import ExitCode, UnreadableFileError, UnsupportedOpError, UsageError
 from mish_guard.numerics import reference
+from mish_guard.report import scanned
+from mish_guard.report.scanned import Scanned
 from mish_guard.scan import rules
 from mish_guard.scan.rules import RULES
+from mish_guard.scan.trial import Trial
 from mish_guard.scan.view import view
 from tests import hostile
 from tests.conftest import Invoke
@@ -223,6 +227,25 @@ def test_a_neural_network_with_an_unknown_layer_is_scanned_by_names(tmp_path: Pa
     assert ended.code == ExitCode.FAIL
     assert "native-softplus" in ended.out
     assert "Seen by the names of its operations only" in ended.out
+    del message.neuralNetwork.layers[0]
+    message.neuralNetwork.layers[0].input[:] = ["x"]
+    path.write_bytes(message.SerializeToString())
+    ended = invoke("scan", path)
+    assert ended.code == ExitCode.INCONCLUSIVE
+    assert (
+        ended.first_line == "INCONCLUSIVE: net.mlmodel: no known risk by the names of 1 operation, and no more is known"
+    )
+    assert "<h1>INCONCLUSIVE</h1>" in invoke("scan", path, "--html").out
+
+
+def test_an_output_that_is_off_is_wrong_although_no_operation_is_to_blame() -> None:
+    """Roundings that only add up have no culprit, and are no reason to call a model right."""
+    seen = view(reader.open_model(hostile.GOOD))
+    off = Trial(profile="ane", max_abs=1.0, relative=0.2, culprit=None, assumptions=())
+    near = dataclasses.replace(off, relative=0.01)
+    wrong = Scanned(model=Path("m"), view=seen, risks=(), trials=(off, near))
+    assert scanned.headline(wrong) == "AT RISK: m: wrong under ane"
+    assert Scanned(model=Path("m"), view=seen, risks=(), trials=(near,)).is_clean
 
 
 @pytest.mark.parametrize("name", hostile.HOSTILE)

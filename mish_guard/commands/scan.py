@@ -26,7 +26,10 @@ from mish_guard.scan.view import view
 
 
 def show(model: Path, names: Sequence[str], *, given: str | None, form: Format) -> ExitCode:
-    """Print every risk of a saved model, and with inputs what every profile makes of them; 0 clean, 10 at risk."""
+    """Print every risk of a saved model, and with inputs what every profile makes of them.
+
+    Ends with 0 for a clean one, 10 for one at risk, 20 where nothing was found and not everything could be seen.
+    """
     opened = reader.open_model(model)
     seen = view(opened)
     trials: tuple[Trial, ...] = ()
@@ -40,7 +43,7 @@ def show(model: Path, names: Sequence[str], *, given: str | None, form: Format) 
         click.echo(scanned.page(found))
     else:
         _print(found)
-    return ExitCode.PASS if found.is_clean else ExitCode.FAIL
+    return ExitCode[found.verdict.value]
 
 
 def predict(model: Path, profile: str, *, given: str, out: Path) -> ExitCode:

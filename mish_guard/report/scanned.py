@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mish_guard import files
+from mish_guard.errors import Verdict
 from mish_guard.report import html, pictures, words
 from mish_guard.scan.rules import RULES, Risk, Rule
 from mish_guard.scan.trial import Trial
@@ -27,13 +28,25 @@ class Scanned:
 
     @property
     def wrong(self) -> tuple[Trial, ...]:
-        """The runs in which an operation went wrong."""
-        return tuple(each for each in self.trials if each.culprit)
+        """The runs that went wrong."""
+        return tuple(each for each in self.trials if each.is_wrong)
+
+    @property
+    def is_at_risk(self) -> bool:
+        """Whether a rule found anything, or a run went wrong."""
+        return bool(self.risks or self.wrong)
 
     @property
     def is_clean(self) -> bool:
-        """Whether no rule found anything and no run went wrong."""
-        return not self.risks and not self.wrong
+        """Whether nothing was found where everything could be looked at."""
+        return not self.is_at_risk and self.view.gap is None
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS, FAIL, or INCONCLUSIVE where nothing was found and not everything was seen."""
+        if self.is_at_risk:
+            return Verdict.FAIL
+        return Verdict.PASS if self.is_clean else Verdict.INCONCLUSIVE
 
     @property
     def by_rule(self) -> dict[str, list[Risk]]:
@@ -48,6 +61,9 @@ def headline(found: Scanned) -> str:
     if found.is_clean:
         ran = f", right under {words.count(len(found.trials), 'profile')}" if found.trials else ""
         return f"CLEAN: {name}: no known risk in {words.count(number, 'operation')}{ran}"
+    if not found.is_at_risk:
+        named = words.count(number, "operation")
+        return f"INCONCLUSIVE: {name}: no known risk by the names of {named}, and no more is known"
     at_risk = len({each.name for each in found.risks})
     parts = [f"{at_risk} of {words.count(number, 'operation')}"] if at_risk else []
     if found.wrong:
@@ -63,7 +79,7 @@ def page(found: Scanned) -> str:
         "scan.html.j2",
         title=f"mish-guard: {headline(found)}",
         state=state,
-        verdict="PASS" if found.is_clean else "FAIL",
+        verdict=found.verdict.value,
         summary=rest,
         gap=found.view.gap,
         rules=list(_rules(found)),

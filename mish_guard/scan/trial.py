@@ -42,6 +42,11 @@ class Trial:
     assumptions: tuple[str, ...]
     errors: tuple[float, ...] = ()
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether an operation went wrong, or roundings that have no culprit added up to as much."""
+        return self.culprit is not None or self.relative > _WRONG
+
 
 def run(graph: Graph, feeds: Mapping[str, Any], names: Sequence[str]) -> tuple[Trial, ...]:
     """One trial per profile; raises UnsupportedOpError for a model that the emulator cannot run."""
