@@ -426,7 +426,7 @@ _given = "FILE.npy, FILE.npz (by input name) or random:SEED (standard normal)."
 def scan(model: Path, given: str | None, profiles: Sequence[str], form: str, *, html: bool) -> int:
     """Say what of your own MODEL (.mlpackage or .mlmodel) is at risk on a Neural Engine, and what to do.
 
-    Exit codes: 0 clean, 10 at risk, 2 unreadable.
+    Exit codes: 0 clean, 10 at risk, 20 not everything could be seen, 2 unreadable.
     """
     from mish_guard.commands import scan as command
 

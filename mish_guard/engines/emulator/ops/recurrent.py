@@ -105,7 +105,7 @@ def lstm(
     """Gates in the order input, forget, output, cell.
 
     States of more rows than the batch has: the first are read. The converter makes such models of packed sequences
-    (`_pack_padded_sequence`), and coremltools' own tests of them hold on a Mac.
+    (`_pack_padded_sequence`); coremltools' own tests expect them to be right, which nobody here saw on a Mac.
     """
     initial_h, initial_c = initial_h[: x.shape[1]], initial_c[: x.shape[1]]
     acts = (_activation(recurrent_activation), _activation(cell_activation), _activation(activation))
