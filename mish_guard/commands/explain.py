@@ -56,6 +56,7 @@ def show(
     place = Place(name=key.place, is_neural_engine=engine.is_neural_engine(key.place))
     cells = plan.load(matrix_file or plan.DEFAULT, [place])
     cell = next((cell for cell in cells if cell.key == key), plan.Cell(key=key, known_gap=None))
+    stored = _stored(engine, key, baselines or baseline.SHIPPED)
     last = _last_candidate(out)
     used = lowering or (lowerings.AS_IS if last is None else last.lowering)
     interpreter = locate.interpreter(candidate)
@@ -67,7 +68,6 @@ def show(
     ):
         measurer = Measurer(engine, used, witnesses, files.DATA / "controls", judges=cells)
         measured = measurer.measure(cell)
-        stored = _stored(engine, key, baselines or baseline.SHIPPED)
         before = None if stored is None else stored.cells.get(str(key))
         for line in (*_lines(measured, before), *_before_and_after(measured, stored, before)):
             click.echo(line)

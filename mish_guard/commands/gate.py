@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 
 from mish_guard import files
+from mish_guard.candidate import locate
 from mish_guard.commands import judge, screen
 from mish_guard.errors import ExitCode
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement, Verdict
 from mish_guard.matrix import plan
-from mish_guard.matrix.order import Order
+from mish_guard.matrix.order import CONTROLS, Order
 from mish_guard.matrix.run import run_matrix
+from mish_guard.models import controls
 from mish_guard.records import Run
 from mish_guard.report import as_json, facts, markdown
 from mish_guard.report.formats import Format
@@ -39,6 +41,8 @@ def gate(
     `report` is a folder for every face of the report.
     """
     check(order, out, *([] if report is None else [report]))
+    for folder in (baselines, *([] if base is None else [base])):
+        baseline.load_all(folder)  # a mistake in one is told now, not when all is measured
     with files.locked(out, "results"):
         measure(order, out)
         judgement = _judged(out / RESULTS, baselines=baselines, base=base, out=out, form=form)
@@ -48,12 +52,16 @@ def gate(
 
 
 def check(order: Order, *folders: Path) -> None:
-    """Refuse, before anything is measured or written, what cannot go well: a matrix, or a folder for results.
+    """Refuse, before anything is measured or written, what cannot go well: a matrix, controls, a tree, a folder.
 
-    Raises UnreadableFileError, UnwritableFileError.
+    Raises UnreadableFileError, UnwritableFileError, UsageError.
     """
     if order.matrix is not None:
         plan.load(order.matrix, [plan.Place(name="ane", is_neural_engine=True)])
+    if order.controls != CONTROLS:
+        controls.recorded(order.controls)
+    for tree in (order.candidate, order.against):
+        locate.interpreter(tree)
     for folder in folders:
         files.check_writable(folder)
 

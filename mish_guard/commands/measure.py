@@ -29,8 +29,8 @@ def measure(order: Order, out: Path) -> ExitCode:
 
     Where doctor finds no usable Neural Engine none is asked for, since that can hang. Raises MachineError off a Mac.
     """
-    require()
     gate.check(order, out)
+    require()
     checks = doctor.examine()
     has_engine = doctor.exit_code(checks) is ExitCode.PASS
     places = ("cpu-only", chip.NEURAL_ENGINE) if has_engine else ("cpu-only",)

@@ -10,7 +10,7 @@ from mish_guard.judge.compare import Moved
 from mish_guard.judge.defects import Defect, Signature, changed_signature, defect, main_interval, signature
 from mish_guard.judge.status import Row, Status
 from mish_guard.numerics import ceiling
-from mish_guard.records import BadInterval, Measurement
+from mish_guard.records import BadInterval, CellKey, Family, Measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +30,14 @@ class Finding:
     moved: Moved | None = None
 
     @property
-    def severity(self) -> tuple[int, bool, float]:
-        """What a reader wants to see first comes first; among equals known inputs, then the largest change."""
+    def severity(self) -> tuple[int, bool, bool, bool, float]:
+        """What a reader wants to see first comes first: the worst status, and among equals what has a name.
+
+        Then known inputs, then the sweeps, whose outputs a run keeps to be drawn, then the largest change.
+        """
         size = 0.0 if self.moved is None else self.moved.material
-        return _SEVERITY.index(self.status), self.interval is None, -size
+        is_drawn = CellKey.parse(self.cell).family is Family.SWEEP
+        return _SEVERITY.index(self.status), self.defect is None, self.interval is None, not is_drawn, -size
 
 
 _QUIET = frozenset(

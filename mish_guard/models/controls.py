@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 from mish_guard import files
-from mish_guard.errors import GuardError, MachineError
+from mish_guard.errors import MachineError, UnreadableFileError
 from mish_guard.models import lowerings
 from mish_guard.records import Role
 
@@ -37,18 +37,28 @@ def verify(folder: Path) -> None:
     What else lies there, such as a .DS_Store, is part of no control: a package's own manifest says what it holds.
     """
     try:
-        recorded = files.read_json(folder / MANIFEST)["files"]
-    except (GuardError, KeyError, TypeError) as error:
-        msg = f"The record of the controls in '{folder}' is unreadable: {error}. Restore it from version control."
-        raise MachineError(msg) from error
+        expected = recorded(folder)
+    except UnreadableFileError as error:
+        raise MachineError(str(error)) from error
     found = hashes(folder)
-    changed = sorted(name for name in recorded if recorded[name] != found.get(name))
+    changed = sorted(name for name in expected if expected[name] != found.get(name))
     if changed:
         msg = (
             f"{len(changed)} control files differ from their recorded hashes, first '{changed[0]}'. Restore "
             f"'{folder}' from version control: a control that changed proves nothing."
         )
         raise MachineError(msg)
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """The sha256 of every file as the manifest of the controls has it; raises UnreadableFileError where it has none."""
+    path = folder / MANIFEST
+    document = files.read_json(path)
+    found = document.get("files") if isinstance(document, dict) else None
+    if not isinstance(found, dict) or not found:
+        msg = f"'{path}' records no files of controls. Restore it from version control."
+        raise UnreadableFileError(msg)
+    return found
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -210,10 +210,9 @@ def next_step(facts: Facts) -> str:
     if facts.verdict is Verdict.BROKEN:
         return "Next: repair the machine or the installation; the candidate was not judged."
     if facts.exit_code is ExitCode.FAIL:
-        finding = min(facts.findings, key=lambda each: each.severity)
         only_worse = not any(each.status in (Status.OVER_CEILING, Status.FAILS) for each in facts.findings)
         intended = f"; if the change is meant: {commands_to_type.refresh()}" if only_worse else ""
-        return f"Next: {commands_to_type.explain(finding.cell)}{intended}"
+        return f"Next: {commands_to_type.explain(facts.worst[0].finding.cell)}{intended}"
     if facts.exit_code is ExitCode.LOST:
         return f"Next: restore the cells, or store a new baseline: {commands_to_type.refresh()}"
     if facts.exit_code is ExitCode.NO_BASELINE:

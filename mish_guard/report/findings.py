@@ -12,18 +12,18 @@ from mish_guard.report import words
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """Findings that say the same of several cells, under one name; by cell."""
+    """Findings that say the same of several cells, under one name; the most serious first, then by cell."""
 
     name: str
     members: tuple[Finding, ...]
 
 
 def kinds(findings: Sequence[Finding]) -> tuple[Kind, ...]:
-    """Findings of one kind under one heading, the most serious and most frequent kinds first."""
+    """Findings of one kind under one heading; the most serious, and among them the most frequent, kinds first."""
     grouped: dict[tuple[str, str], list[Finding]] = {}
-    for finding in sorted(findings, key=lambda each: each.cell):
+    for finding in sorted(findings, key=lambda each: (each.severity[:-1], each.cell)):
         grouped.setdefault((_name(finding), _reason(finding)), []).append(finding)
-    ordered = sorted(grouped.items(), key=lambda item: (item[1][0].severity[:2], -len(item[1])))
+    ordered = sorted(grouped.items(), key=lambda item: (item[1][0].severity[:-1], -len(item[1])))
     return tuple(Kind(name=name, members=tuple(members)) for (name, _), members in ordered)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from mish_guard import commands_to_type, files
 from mish_guard.judge.status import Status
 from mish_guard.numerics import fp16
-from mish_guard.records import CellKey, Step
+from mish_guard.records import CellKey, Device, Step
 from mish_guard.report import pictures, series, words
 from mish_guard.report.facts import Facts, next_step
 from mish_guard.results import curves
@@ -35,6 +35,7 @@ _SECTIONS = {
     "worst": "Worst cells",
     "heat": "Heat map",
     "roads": "Roads",
+    "covered": "Covered roads",
     "graph": "Graph",
     "placement": "Placement",
     "baseline": "Before and after",
@@ -55,6 +56,7 @@ def page(facts: Facts, kept: Curves) -> str:
         "error": not drawn["errors"],
         "worst": not facts.worst,
         "heat": not drawn["heat"],
+        "covered": not facts.covered,
         "graph": trace is None,
         "baseline": not drawn["before_after"],
         "gaps": not facts.gaps,
@@ -73,6 +75,7 @@ def page(facts: Facts, kept: Curves) -> str:
         trace=trace,
         steps=list(_steps(facts, trace)),
         placements=list(_placements(facts)),
+        operations=list(_operations(facts)),
         has_bars=bool(_bars(facts, kept)),
         provenance=list(_provenance(facts)),
         commands=list(_commands(facts)),
@@ -95,10 +98,12 @@ def safe_picture(svg: str, identity: str, title: str) -> Any:
 @functools.cache
 def _environment() -> Any:
     import jinja2
+    import markupsafe
 
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
+    made.filters["breakable"] = lambda name: _safe(str(markupsafe.escape(name)).replace("/", "/<wbr>"))
     made.globals.update(count=words.count, number=words.number, bits=fp16.hex_bits)
     return made
 
@@ -155,12 +160,17 @@ def _data(facts: Facts, kept: Curves) -> str:
 
 
 def _roads(facts: Facts) -> Iterator[tuple[str, dict[str, str]]]:
-    """Status by place of every road: a cell without its place."""
+    """Status by place of every road, a cell without its place: those that are wrong first, controls last."""
     grouped: dict[str, dict[str, str]] = {}
     for row in facts.rows:
         road, _, place = row.cell.rpartition("@")
         grouped.setdefault(road, {})[place] = row.status.value
-    yield from sorted(grouped.items(), key=lambda item: (CellKey.parse(f"{item[0]}@x").role.is_control, item[0]))
+
+    def order(item: tuple[str, dict[str, str]]) -> tuple[bool, bool, str]:
+        is_control = CellKey.parse(f"{item[0]}@x").role.is_control
+        return is_control, not any(Status(each) in _BAD for each in item[1].values()), item[0]
+
+    yield from sorted(grouped.items(), key=order)
 
 
 def _kind(status: str) -> str:
@@ -185,6 +195,14 @@ def _placements(facts: Facts) -> Iterator[tuple[str, str, int]]:
     )
     for (place, device), number in sorted(found.items()):
         yield place, device, number
+
+
+def _operations(facts: Facts) -> Iterator[tuple[str, Mapping[str, Device]]]:
+    """The device of every operation, by name, of the cell that is shown and of the controls beside it."""
+    subject = facts.subject
+    for row in () if subject is None else (subject.row, subject.negative, subject.positive):
+        if row is not None and row.measurement is not None and row.measurement.placement is not None:
+            yield row.cell, dict(sorted(row.measurement.placement.ops.items()))
 
 
 def _provenance(facts: Facts) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,8 @@ _ZOOM_X = (10.2, 10.6)
 _POINTS = 600
 _BINS = 800
 _HEAT_ROWS = 60
+# The width of a letter of the labels of the heat map, as a part of the picture's; a page's own sans-serif may be wide.
+_LETTER = 0.0062
 
 # The ends of an axis of relative errors: below the last bit of half precision, and past any result that is finite.
 _LEAST, _MOST = 1e-6, 10.0
@@ -200,12 +202,15 @@ def heat(facts: Facts) -> str:
     for number, (_, figures) in enumerate(cells):
         for name, each in figures.binades.items():
             grid[number, columns.index(name)] = np.log2(1 + each.max_ulp)
-    figure, (axes,) = _figure(1, height=1.2 + 0.17 * len(cells), left=0.34, bottom=0.75)
+    longest = max(len(cell) for cell, _ in cells)
+    left = min(0.6, _LETTER * longest + 0.02)
+    figure, (axes,) = _figure(1, height=1.2 + 0.17 * len(cells), left=left, right=0.91, bottom=0.75)
+    axes.grid(visible=False)
     image = axes.imshow(grid, aspect="auto", cmap="cividis", vmin=0, vmax=12, interpolation="nearest")
     axes.set_yticks(range(len(cells)), [cell for cell, _ in cells], fontsize=6)
     shown = range(0, len(columns), max(1, len(columns) // 16))
     axes.set_xticks(list(shown), [columns[each] for each in shown], fontsize=6, rotation=60, ha="right")
-    bar = figure.colorbar(image, ax=axes, pad=0.01)
+    bar = figure.colorbar(image, cax=axes.inset_axes((1.02, 0, 0.03, 1)))
     bar.set_label("log2(1 + max_ulp)", fontsize=8, color=COLOURS["ink"])
     bar.ax.tick_params(labelsize=7, colors=COLOURS["ink"])
     return _svg(figure)
@@ -290,7 +295,13 @@ def _style(name: str) -> dict[str, Any]:
 
 
 def _figure(
-    columns: int, *, ratios: Sequence[int] | None = None, height: float = 2.9, left: float = 0.08, bottom: float = 0.45
+    columns: int,
+    *,
+    ratios: Sequence[int] | None = None,
+    height: float = 2.9,
+    left: float = 0.08,
+    right: float = 0.98,
+    bottom: float = 0.45,
 ) -> tuple[Figure, list[Axes]]:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -300,7 +311,7 @@ def _figure(
         figure.patch.set_alpha(0)
         made = figure.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
         # Laid out by hand: matplotlib's own layout takes longer than all the rest.
-        figure.subplots_adjust(left=left, right=0.98, top=0.92, bottom=bottom / height, wspace=0.14)
+        figure.subplots_adjust(left=left, right=right, top=1 - 0.23 / height, bottom=bottom / height, wspace=0.14)
         for axes in made:
             axes.grid(color=COLOURS["faint"], alpha=0.25, lw=0.5)
             axes.spines[["top", "right"]].set_visible(False)

@@ -84,10 +84,15 @@ def feeds(graph: Graph, spelled: str) -> dict[str, Array]:
         if len(names) != 1:
             msg = f"The model has the inputs {', '.join(names) or 'none'}: give them by name in one .npz file."
             raise UsageError(msg)
-        return {names[0]: found}
+        found = {names[0]: found}
     if set(names) != set(found):
         msg = f"'{spelled}' holds {', '.join(found) or 'nothing'}; the model has the inputs {', '.join(names)}."
         raise UsageError(msg)
+    for tensor in graph.inputs:
+        if not tensor.admits(found[tensor.name].shape):
+            wanted = str(tensor.shape).replace("None", "?")
+            msg = f"'{spelled}': input '{tensor.name}' must have shape {wanted}, not {found[tensor.name].shape}."
+            raise UsageError(msg)
     return dict(found)
 
 
@@ -170,7 +175,7 @@ def _loaded(path: Path) -> Any:
         msg = f"'{path}' cannot be read as .npy or .npz: {error}."
         raise UnreadableFileError(msg) from error
     arrays = [found] if isinstance(found, np.ndarray) else list(found.values())
-    if any(array.dtype.kind not in "fiub" for array in arrays):
+    if not all(isinstance(array, np.ndarray) and array.dtype.kind in "fiub" for array in arrays):
         msg = f"'{path}' holds something else than numbers."
         raise UnreadableFileError(msg)
     return found

@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent / "structure"
 # What a reader, a screen reader or a script finds its way by.
 _ATTRIBUTES = ("id", "class", "role", "scope", "href", "aria-label", "aria-labelledby", "tabindex", "data-chart")
 _TEXTUAL = ("h1", "h2", "h3", "caption", "th", "title", "dt", "button")
-_UNENDED = ("meta", "br")
+_UNENDED = ("meta", "br", "wbr")
 
 
 def main() -> int:

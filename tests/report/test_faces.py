@@ -287,6 +287,38 @@ def test_a_picture_shades_the_bad_interval_and_shows_both_controls() -> None:
     assert all(svg.count(f">{name}<") == 1 for name in ("reference", "candidate", "negative", "positive"))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_label_of_the_heat_map_is_inside_the_picture(name: str) -> None:
+    root = ET.fromstring(pictures.heat(told(name)))  # noqa: S314 - our own text
+    left, _, _, _ = map(float, root.attrib["viewBox"].split())
+    labels = [each for each in root.iter("{http://www.w3.org/2000/svg}text") if "@" in (each.text or "")]
+    assert labels
+    for each in labels:
+        end = (
+            float(each.attrib["x"])
+            if "x" in each.attrib
+            else float(re.findall(r"translate\(([\d.]+)", each.attrib["transform"])[0])
+        )
+        assert end - 0.62 * 6 * len(each.text or "") >= left, each.text
+
+
+def test_the_cell_that_is_shown_is_a_sweep_whose_outputs_were_kept() -> None:
+    """A road that is as wrong comes first by its name, and nothing of it could be drawn."""
+    made = judgement("fail")
+    first = made.findings[0]
+    road = dataclasses.replace(first, cell=first.cell.replace("sweep/mish-k3", "roads/a+a+a"))
+    told_once = facts.gather(dataclasses.replace(made, findings=(road, *made.findings)))
+    assert told_once.worst[0].finding.cell.startswith("sweep/")
+    assert told_once.subject is not None
+    assert told_once.subject.row.cell == told_once.worst[0].finding.cell
+    assert facts.next_step(told_once) == f"Next: mish-guard explain '{told_once.worst[0].finding.cell}'"
+
+
+def test_a_page_has_the_device_of_every_operation_of_what_it_shows() -> None:
+    placement = page("hardware").partition('<section id="placement">')[2].partition("</section>")[0]
+    assert placement.count('<code>mish</code></th><td class="st-good">ne</td>') == 3
+
+
 def _planned(name: str, *ends: Attempt) -> Facts:
     run = dataclasses.replace(judgement(name).run, attempts=ends)
     return facts.gather(dataclasses.replace(judgement(name), run=run))

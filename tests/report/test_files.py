@@ -1,4 +1,4 @@
-"""Mistakes in files: each ends with 2 and one line, whatever command reads it, and leaves nothing behind."""
+"""Files that are read at one edge and written whole; tests/test_malformed.py tries every option with mistakes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,153 +17,27 @@ from hypothesis import strategies as st
 from mish_guard import cli, files
 from mish_guard.errors import ExitCode, UnreadableFileError, UnwritableFileError
 from mish_guard.results import baseline, run_file
-from tests.conftest import SMALL_MATRIX, Invoke
+from tests.conftest import Invoke
+from tests.mistakes import YAML_TEXT
 from tests.report.conftest import BASELINES, RUNS, results
 
-GARBAGE: dict[str, bytes] = {
-    "empty": b"",
-    "blank": b" \n",
-    "brace": b"{",
-    "list": b"[]",
-    "null": b"null",
-    "true": b"true",
-    "number": b"7",
-    "text": b'"text"',
-    "object": b"{}",
-    "NaN": b"NaN",
-    "NaN inside": b'{"schema_version": NaN}',
-    "Infinity": b'{"schema_version": 2, "x": Infinity}',
-    "minus Infinity": b'{"schema_version": 2, "x": -Infinity}',
-    "1e999": b'{"schema_version": 2, "x": 1e999}',
-    "long number": b'{"schema_version": 2, "x": ' + b"9" * 6000 + b"}",
-    "deep lists": b"[" * 100_000,
-    "deep and closed": b"[" * 100_000 + b"]" * 100_000,
-    "deep objects": b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
-    "just too deep": b'{"schema_version": 2, "a": ' + b"[" * 900 + b"]" * 900 + b"}",
-    "not UTF-8": b'{"a": "\xff\xfe"}',
-    "UTF-16": '{"a": 1}'.encode("utf-16"),
-    "null bytes": b"\0" * 100,
-    "half a pair": b'{"schema_version": 2, "x": "\\ud800"}',
-    "version text": b'{"schema_version": "2"}',
-    "version true": b'{"schema_version": true}',
-    "version old": b'{"schema_version": 0}',
-    "version new": b'{"schema_version": 999}',
-    "no seal": b'{"schema_version": 2}',
-    "wrong seal": b'{"schema_version": 2, "sha256": "00"}',
-    "trailing": b"{} {}",
-    "comment": b"// no\n{}",
-    "escape": b'{"schema_version": "\x1b[31m"}',
-    "escaped escape": b'{"schema_version": 2, "sha256": "\\u001b]0;x\\u0007"}',
-}
 
-YAML: dict[str, str] = {
-    "empty": "",
-    "list": "- a\n",
-    "date": "schema_version: 2026-11-26\n",
-    "date key": "2026-11-26: 1\n",
-    "int key": "1: 2\n",
-    "null key": "~: 2\n",
-    "list as key": "? [a]\n: 1\n",
-    "twice": "schema_version: 1\nschema_version: 1\n",
-    "recursive alias": "a: &a [*a]\n",
-    "alias": "a: &x 1\nb: *x\n",
-    "anchor": "a: &x 1\n",
-    "merge": "a: &x {b: 1}\n<<: *x\n",
-    "bomb": "a: &a [x,x,x,x,x,x,x,x,x]\n"
-    + "".join(f"{n}: &{n} [{','.join(['*' + m] * 9)}]\n" for m, n in zip("abcdefghi", "bcdefghij", strict=True)),
-    "tag": "a: !!python/object/apply:os.system ['true']\n",
-    "own tag": "a: !x 1\n",
-    "binary": "a: !!binary aGk=\n",
-    "set": "a: !!set {b}\n",
-    "infinity": "schema_version: .inf\n",
-    "nan": "schema_version: .nan\n",
-    "deep": "a: " + "[" * 5_000,
-    "deep and closed": "a: " + "[" * 100 + "]" * 100 + "\n",
-    "tab": "a:\n\t- b\n",
-    "unclosed": "a: 'b\n",
-    "two documents": "a: 1\n---\nb: 2\n",
-    "directive": "%YAML 9.9\n---\na: 1\n",
-    "control": "a: \x01\n",
-    "version": SMALL_MATRIX.replace("schema_version: 1", "schema_version: 99"),
-    "no groups": "schema_version: 1\ngroups: {}\n",
-    "unknown family": SMALL_MATRIX.replace("family: sweep", "family: swoop"),
-    "unknown role": SMALL_MATRIX.replace("role: graft", "role: draft"),
-    "unknown field": SMALL_MATRIX.replace("cases:", "casses:"),
-    "case that is a number": SMALL_MATRIX.replace("[mish-k3]", "[1]"),
-    "unknown backend": SMALL_MATRIX.replace("mlprogram-fp16", "mlprogram-fp8"),
-    "cell twice": SMALL_MATRIX + SMALL_MATRIX.partition("groups:\n")[2],
-}
-
-READERS: dict[str, Callable[[Path, Path], list[Any]]] = {
-    "judge": lambda file, _: ["judge", file],
-    "compare": lambda file, _: ["compare", file],
-    "compare A": lambda file, _: ["compare", file, results("pass")],
-    "compare B": lambda file, _: ["compare", results("pass"), file],
-    "report": lambda file, out: ["report", file, "--md", "--out", out / "report.md"],
-    "judge --baselines": lambda file, _: ["judge", results("pass"), "--baselines", file.parent],
-    "judge --base-baselines": lambda file, _: ["judge", results("pass"), "--base-baselines", file.parent],
-    "diff-baselines": lambda file, _: ["diff-baselines", file.parent, BASELINES],
-}
-
-MATRIX_READERS: dict[str, Callable[[Path, Path], list[Any]]] = {
-    "gate": lambda file, out: ["gate", "--matrix", file, "--out", out],
-    "run": lambda file, out: ["run", "--matrix", file, "--out", out],
-    "refresh": lambda file, out: ["refresh", "--reason", "x", "--matrix", file, "--out", out],
-    "cells": lambda file, _: ["cells", "--matrix", file],
-}
-
-
-def refused(invoke: Invoke, arguments: list[Any], out: Path, place: str) -> None:
-    ended = invoke(*arguments)
-    assert (ended.code, ended.out) == (ExitCode.USAGE, ""), ended.err
-    assert place in ended.err
-    assert "Traceback" not in ended.err
-    assert len(ended.err.splitlines()) == 1
-    assert not any(ord(each) < 32 and each != "\n" for each in ended.err)
-    assert not list(out.rglob("*"))
-
-
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("kind", GARBAGE)
-def test_a_json_file_that_is_none_is_told(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: str
-) -> None:
-    folder, out = tmp_path / "in", tmp_path / "out"
-    folder.mkdir()
-    out.mkdir()
-    monkeypatch.chdir(out)
-    file = folder / "emulator-ane.json"
-    file.write_bytes(GARBAGE[kind])
-    refused(invoke, READERS[reader](file, out), out, file.name)
-
-
-@pytest.mark.parametrize("reader", MATRIX_READERS)
-@pytest.mark.parametrize("kind", YAML)
-def test_a_yaml_file_that_makes_no_sense_is_told(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: str
-) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    monkeypatch.chdir(out)
-    file = tmp_path / "odd.yml"
-    file.write_text(YAML[kind])
-    refused(invoke, MATRIX_READERS[reader](file, out), out, file.name)
-
-
-def test_a_yaml_file_that_is_not_utf_8_is_told(invoke: Invoke, tmp_path: Path) -> None:
+def test_a_yaml_file_that_is_not_utf_8_is_told_with_the_byte(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "odd.yml").write_bytes(b"schema_version: 1 # \xe9\n")
-    refused(invoke, ["cells", "--matrix", tmp_path / "odd.yml"], tmp_path / "none", "byte 20 is 0xe9")
+    ended = invoke("cells", "--matrix", tmp_path / "odd.yml")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "byte 20 is 0xe9" in ended.err
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (YAML["bomb"], "line 1, column 4: anchors and aliases are not supported"),
-        (YAML["date"], "line 1, column 17: a timestamp is not supported; put it in quotes"),
-        (YAML["int key"], "line 1, column 1: a key must be text; put it in quotes"),
-        (YAML["twice"], "line 2, column 1: the key 'schema_version' stands twice"),
-        (YAML["tag"], "the tag tag:yaml.org,2002:python/object/apply:os.system is not supported"),
-        (YAML["deep and closed"], "more than 40 levels deep"),
+        (YAML_TEXT["bomb"], "line 1, column 4: anchors and aliases are not supported"),
+        (YAML_TEXT["date"], "line 1, column 17: a timestamp is not supported; put it in quotes"),
+        (YAML_TEXT["int key"], "line 1, column 1: a key must be text; put it in quotes"),
+        (YAML_TEXT["twice"], "line 2, column 1: the key 'schema_version' stands twice"),
+        (YAML_TEXT["tag"], "the tag tag:yaml.org,2002:python/object/apply:os.system is not supported"),
+        (YAML_TEXT["deep and closed"], "more than 40 levels deep"),
     ],
     ids=["bomb", "date", "int key", "twice", "tag", "deep"],
 )
@@ -249,6 +123,20 @@ def test_a_sealed_run_with_anything_anywhere_is_judged_or_refused(
         ["report", file, "--baselines", BASELINES, "--md"],
     ):
         judged_without_a_crash(invoke, arguments)
+
+
+@pytest.mark.parametrize("name", ["", "+", "16", "+[x, 32)", "+[16, 32) ", "*[16, 32)", "+[2^x, 1)", "<b>"])
+def test_a_binade_that_is_none_is_refused(invoke: Invoke, tmp_path: Path, name: str) -> None:
+    where = next(path for path in RUN_PLACES if path[-1] == "+[16, 32)")
+    inner = copy.deepcopy(RUN)
+    binades = inner
+    for key in where[:-1]:
+        binades = binades[key]
+    binades[name] = binades.pop("+[16, 32)")
+    (tmp_path / "results.json").write_text(json.dumps(run_file.sealed(inner)))
+    ended = invoke("report", tmp_path / "results.json", "--baselines", BASELINES)
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert "does not follow the results schema at" in ended.err
 
 
 @_FUZZ

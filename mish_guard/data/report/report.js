@@ -4,7 +4,8 @@
   const source = document.getElementById("curves");
   if (!source || typeof DecompressionStream === "undefined" || typeof uPlot === "undefined") return;
   const { outputs: kept, bars, bad } = JSON.parse(source.textContent);
-  const brief = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3 ? v.toExponential(1) : String(+v.toPrecision(4)));
+  const small = (v) => (Math.abs(v) < 1e-3 ? v.toExponential(1) : String(+v.toPrecision(4)));
+  const brief = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e5 ? v.toExponential(1) : Math.abs(v) >= 1e3 ? String(Math.round(v)) : small(v));
   const COUNT = 63488;
 
   async function unpack(text) {
@@ -53,7 +54,7 @@
       scales: { x: { time: false }, y: options.y || {} },
       hooks: { drawClear: [shade] }, bands: options.bands || [],
       axes: [
-        { ...axis, label: "x", labelSize: 18, space: 80, values: (_, splits) => splits.map((v) => brief(back(v))) },
+        { ...axis, label: "x", labelSize: 18, space: 80, splits: options.splits, values: (_, splits) => splits.map((v) => brief(back(v))) },
         { ...axis, label: options.label, labelSize: 18, size: 60, values: (_, splits) => splits.map(options.mark || brief) },
       ],
       series: [
@@ -125,9 +126,18 @@
       errors.push({ role: "candidate", name: "allowed", width: 0.5, text: (i) => `${allowed[i].toPrecision(4)} ulp`,
         values: allowed.map((v, i) => Math.max(Math.log2(1 + v), found.values[i])) });
     }
+    // Powers of two on either side of zero, where the axis is far from linear; uPlot's own marks where it is not.
+    const powers = [-6, -3, 0, 3, 6, 9, 12, 15].flatMap((each) => [-(2 ** each), 2 ** each]).concat(0);
+    const splits = (u, axis, min, max) => {
+      const inside = powers.map(look).filter((each) => each >= min && each <= max).sort((a, b) => a - b);
+      const most = Math.max(2, Math.floor(u.bbox.width / devicePixelRatio / 60)), zero = inside.indexOf(0);
+      if (inside.length < 4) return Array.from({ length: 5 }, (_, i) => min + ((max - min) * (i + 0.5)) / 5);
+      const every = Math.ceil(inside.length / most);
+      return inside.filter((_, i) => (i - Math.max(zero, 0)) % every === 0);
+    };
     const look = (x) => Math.asinh(x * 1024), back = (v) => Math.sinh(v) / 1024;
     chart("chart-error", xs, inputs, errors, {
-      label: "error in ulp", start, look, back, range: { min: look(-65504), max: look(65504) },
+      label: "error in ulp", start, look, back, splits, range: { min: look(-65504), max: look(65504) },
       mark: (v) => brief(2 ** v - 1),
       bands: errors.at(-1) === found || !found ? [] : [{ series: [errors.length, errors.indexOf(found) + 1],
         fill: () => colour("candidate") + "2e" }] });
