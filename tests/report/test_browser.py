@@ -12,13 +12,16 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mish_guard.report import html, markdown
-from tests.report.conftest import kept, told
+from tests import hostile
+from tests.conftest import Invoke
+from tests.report.conftest import kept, results, told
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DEMANDED = os.environ.get("MISH_GUARD_BROWSER") == "1"
@@ -104,6 +107,30 @@ def test_a_page_stands_in_a_browser(packages: Path, tmp_path: Path, name: str, w
         assert answer["said"].startswith("x 10.40625 0x4934; reference 10.4")
         assert "candidate 0 0x0000" in answer["said"]
         assert "positive 10.40625 0x4934" in answer["said"]
+
+
+def _scan_page(invoke: Invoke) -> str:
+    return invoke("scan", hostile.GOOD, "--input", "random:1", "--html").out
+
+
+PAGES: dict[str, Callable[[Invoke], str]] = {
+    "scan": _scan_page,
+    "lowerings": lambda invoke: invoke("lowerings", "exp", "softplus", "--profile", "ane", "--html").out,
+    "compare": lambda invoke: invoke("compare", results("pass"), results("fail"), "--format", "html").out,
+}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", PAGES)
+def test_every_other_page_stands_in_a_browser(
+    packages: Path, tmp_path: Path, invoke: Invoke, name: str, width: int
+) -> None:
+    axe = (packages / "axe-core" / "axe.min.js").read_text()
+    page = _POLICY.sub(_BROKEN, PAGES[name](invoke))
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", f"<script>{axe}</script><script>{_AXE}</script></body>"))
+    answer = ask(path, width=width)
+    assert (answer["found"], answer["broken"], answer["wide"]) == ([], [], 0)
 
 
 def test_the_page_s_own_policy_lets_its_scripts_run(tmp_path: Path) -> None:
