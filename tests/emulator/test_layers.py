@@ -116,6 +116,15 @@ def test_concat_interleaves() -> None:
     assert got.tolist() == [[1.0, 3.0, 2.0, 4.0]]
 
 
+@pytest.mark.parametrize(("axes", "wanted"), [([], [[7.0]]), ([0], [[7.0]]), ([1], [[2.0], [7.0]])])
+def test_reduce_all_outweighs_the_axes(axes: list[int], wanted: list[list[float]]) -> None:
+    def largest(layer: Any) -> None:
+        layer.reduceMax.keepDims, layer.reduceMax.reduceAll = True, axes != [1]
+        layer.reduceMax.axes.extend(axes)
+
+    assert _run(_net(largest, ("x", (2, 2))), x=np.array([[1.0, 2.0], [3.0, 7.0]])).tolist() == wanted
+
+
 def test_squeeze_all_leaves_no_axis_of_one() -> None:
     def squeeze(layer: Any) -> None:
         layer.squeeze.squeezeAll = True

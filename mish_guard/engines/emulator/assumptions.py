@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mish_guard.engines.emulator import fast
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.engines.emulator.hazards import LIMIT, Call, Rule, overflow
 from mish_guard.numerics import fp16
@@ -31,7 +32,9 @@ class Assumption:
     def differs(self, call: Call, result: Array) -> Array | None:
         """The result read pessimistically; None where that changes nothing."""
         other = self.read(call, result)
-        return None if np.array_equal(other, result, equal_nan=True) else other
+        if other is result or np.array_equal(other, result):
+            return None
+        return None if fast.has_nan(result) and np.array_equal(other, result, equal_nan=True) else other
 
 
 TABLE: dict[str, Assumption] = {}
@@ -127,6 +130,8 @@ def cast_saturation(call: Call, result: Array) -> Array:
 def infinite_ratio(call: Call, result: Array) -> Array:
     """The quotient of two infinities."""
     x, y = call.x, np.asarray(call.operands["y"])
+    if not (fast.has_infinite(x) and fast.has_infinite(y)):
+        return result
     both = np.isinf(x) & np.isinf(y)
     return np.where(both, np.copysign(np.inf, np.sign(x) * np.sign(y)), result) if both.any() else result
 

@@ -224,7 +224,7 @@ def _typed(tensor: Tensor, value: Array) -> Array:
 def _call(node: Node, operands: Mapping[str, Any], arithmetic: Arithmetic) -> ops.Result:
     operation, extra = _operation(node, arithmetic)
     try:
-        _signature(operation).bind(**operands, **extra)
+        _fits(operation, (*operands, *extra))
     except TypeError as error:
         msg = f"The emulator does not know a parameter of '{node.op}' ('{node.name}'): {error}"
         raise UnsupportedOpError(msg) from error
@@ -235,7 +235,10 @@ def _call(node: Node, operands: Mapping[str, Any], arithmetic: Arithmetic) -> op
         raise EvaluationError(msg) from error
 
 
-_signature = functools.lru_cache(maxsize=1024)(inspect.signature)
+@functools.lru_cache(maxsize=4096)
+def _fits(operation: ops.Operation, names: tuple[str, ...]) -> None:
+    """Raises TypeError if the operation does not take these parameters, or needs others."""
+    inspect.signature(operation).bind(**dict.fromkeys(names))
 
 
 def _operation(node: Node, arithmetic: Arithmetic) -> tuple[ops.Operation, dict[str, Any]]:

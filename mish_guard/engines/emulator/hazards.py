@@ -135,10 +135,15 @@ def log_sum_exp_overflow(call: Call, result: Array) -> Array:
 @_hazard("inverse", "real_div", "rsqrt", "sqrt")
 def zero_loses_its_sign(call: Call, result: Array) -> Array:
     """-0 counts as +0 in front of a reciprocal and a root: 1 / -0 is +inf (F43)."""
+    if call.op in ("inverse", "real_div", "rsqrt") and not fast.has_infinite(result):
+        return result
     if call.op == "inverse":
         return np.where(np.isinf(result), np.abs(result), result)
     if call.op == "real_div":
-        return np.where((call.operands["y"] == 0) & np.isinf(result), np.copysign(np.inf, call.x), result)
+        at = np.nonzero((call.operands["y"] == 0) & np.isinf(result))
+        result = result.copy()
+        result[at] = np.copysign(np.inf, np.broadcast_to(call.x, result.shape)[at])
+        return result
     return np.where(call.x == 0, np.abs(result), result)
 
 
@@ -165,8 +170,15 @@ def invalid_forms_give_zero(call: Call, result: Array) -> Array:
 
 def overflow(values: Array) -> Array:
     """`values`, with infinity where the half-precision result would reach 2**15."""
-    over = np.abs(values) >= ROUNDS_TO_LIMIT
-    return np.where(over, np.copysign(np.inf, values), values) if over.any() else values
+    if fast.largest(values) < ROUNDS_TO_LIMIT:
+        return values
+    at = np.nonzero(np.abs(values) >= ROUNDS_TO_LIMIT)
+    over = values[at]
+    if np.isinf(over).all():
+        return values
+    limited = values.copy()
+    limited[at] = np.copysign(np.inf, over)
+    return limited
 
 
 def _argument(call: Call) -> Array:

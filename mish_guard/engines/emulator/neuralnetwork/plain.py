@@ -124,8 +124,8 @@ def _many_inputs(op: str) -> Translator:
 def _reduction(op: str) -> Translator:
     def steps(layer: Layer) -> list[Step]:
         operands: dict[str, Operand] = {"x": layer.input(0), "keep_dims": np.asarray(layer.settings.keepDims)}
-        axes = list(layer.settings.axes)
-        if axes and not layer.settings.reduceAll:
+        axes, every = list(layer.settings.axes), bool(layer.settings.reduceAll)
+        if axes and not every:
             operands["axes"] = whole(axes)
         return [(op, operands)]
 
