@@ -153,6 +153,13 @@ _profile = click.option(
     shell_complete=_complete("profiles"),
     help="Emulator profile; repeat for several. [all]",
 )
+_option = click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    shell_complete=_complete("options"),
+    help="Emulator profile, or cpu-fp32; repeat for several. [all of the emulator]",
+)
 _place = click.option(
     "--profile",
     "profiles",
@@ -420,7 +427,7 @@ _given = "FILE.npy, FILE.npz (by input name) or random:SEED (standard normal)."
 @cli.command()
 @_model
 @click.option("--input", "given", help=f"Run it too, beside float64: {_given}")
-@_profile
+@_option
 @_paged_format
 @_html
 def scan(model: Path, given: str | None, profiles: Sequence[str], form: str, *, html: bool) -> int:
@@ -430,19 +437,19 @@ def scan(model: Path, given: str | None, profiles: Sequence[str], form: str, *, 
     """
     from mish_guard.commands import scan as command
 
-    return command.show(model, _known(profiles), given=given, form=Format.HTML if html else Format(form))
+    return command.show(model, _chosen(profiles), given=given, form=Format.HTML if html else Format(form))
 
 
 @cli.command()
 @_model
 @click.option("--input", "given", required=True, help=_given)
-@click.option("--profile", default="ane", show_default=True, help="Emulator profile.")
+@click.option("--profile", default="ane", show_default=True, help="Emulator profile, or cpu-fp32.")
 @click.option("--out", type=_FILE, default=Path("out.npz"), show_default=True, help="File for the outputs, by name.")
 def predict(model: Path, given: str, profile: str, out: Path) -> int:
     """Predict with a saved MODEL (.mlpackage or .mlmodel) as a unit with the arithmetic of a profile would."""
     from mish_guard.commands import scan as command
 
-    return command.predict(model, _known([profile])[0], given=given, out=out)
+    return command.predict(model, profile, given=given, out=out)
 
 
 @cli.command()
@@ -550,6 +557,13 @@ def _order(profiles: Sequence[str], controls: Path | None, **given: Any) -> Orde
         msg = f"There is no folder '{controls}' with controls."
         raise UsageError(msg)
     return Order(places=tuple(profiles), controls=controls or CONTROLS, **given)
+
+
+def _chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """The profiles named, of all that a model can be run under; those of a gate if none is."""
+    from mish_guard.engines.emulator import profiles
+
+    return tuple(profiles.option(name).name for name in names) or tuple(profiles.PROFILES)
 
 
 def _known(names: Sequence[str]) -> tuple[str, ...]:

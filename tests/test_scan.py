@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import mish_guard
-from mish_guard.engines.emulator import package, reader, replay
+from mish_guard.engines.emulator import package, reader, replay, specification
 from mish_guard.errors import ExitCode, UnreadableFileError, UnsupportedOpError, UsageError
 from mish_guard.numerics import reference
 from mish_guard.report import scanned
@@ -45,6 +45,13 @@ def _heavy() -> nn.Module:
     linear = nn.Linear(6, 3)
     nn.init.constant_(linear.weight, 900.0)
     return linear
+
+
+def _sums() -> nn.Module:
+    """Sums of six inputs, made small again behind them."""
+    linear = nn.Linear(6, 3, bias=False)
+    nn.init.constant_(linear.weight, 1.0)
+    return nn.Sequential(linear, nn.ReLU(), Of(lambda x: x * 0.001))
 
 
 def _sound() -> nn.Module:
@@ -78,7 +85,11 @@ NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "mask-beyond-half-precision": (Of(lambda x: torch.where(x > 0, x, -1e9)), SHAPE),
     "sound": (_sound(), (1, 3, 8, 8)),
     "careful": (Of(_careful), SHAPE),
+    "sums": (_sums(), SHAPE),
 }
+
+# Nets that no rule has anything to say of.
+CLEAN = {"sound", "careful", "sums"}
 
 
 def _converted(name: str, folder: Path) -> Path:
@@ -136,7 +147,7 @@ def test_each_net_shows_its_hazard_and_no_other(name: str, saved: Callable[[str]
 
 def test_every_rule_has_a_net_evidence_and_advice() -> None:
     facts = {fact.id for fact in replay.load()}
-    assert set(RULES) == set(NETS) - {"sound", "careful"}
+    assert set(RULES) == set(NETS) - CLEAN
     for rule in RULES.values():
         assert rule.evidence
         assert set(rule.evidence) <= facts, rule.id
@@ -165,14 +176,16 @@ def test_a_run_names_the_first_operation_that_goes_wrong_and_its_values(invoke: 
 def test_a_model_that_is_only_wrong_when_it_runs_is_at_risk(
     invoke: Invoke, tmp_path: Path, saved: Callable[[str], Path]
 ) -> None:
-    path = saved("sound")
+    path = saved("sums")
     assert invoke("scan", path).code == ExitCode.PASS
-    # Large everywhere: sums pass 2**15, where the Neural Engine has infinity and half precision has not.
-    np.save(tmp_path / "x.npy", np.random.default_rng(2).uniform(-60000, 60000, size=(1, 3, 8, 8)))
-    ended = invoke("scan", path, "--input", tmp_path / "x.npy", "--profile", "ane")
+    # Six times 10000 is 60000: past 2**15, where the Neural Engine has infinity, and half precision has not.
+    np.save(tmp_path / "x.npy", np.full(SHAPE, 10000.0))
+    ended = invoke("scan", path, "--input", tmp_path / "x.npy", "--profile", "ieee-fp16", "--profile", "ane")
     assert ended.code == ExitCode.FAIL
-    assert ended.first_line == "AT RISK: sound.mlpackage: wrong under ane"
-    assert "conv '" in ended.out
+    assert ended.first_line == "AT RISK: sums.mlpackage: wrong under ane"
+    assert "linear '" in ended.out
+    np.save(tmp_path / "x.npy", np.full(SHAPE, 5000.0))
+    assert invoke("scan", path, "--input", tmp_path / "x.npy").code == ExitCode.PASS
 
 
 def test_a_page_marks_what_is_at_risk_and_draws_the_error_along_the_model(invoke: Invoke, tmp_path: Path) -> None:
@@ -317,6 +330,34 @@ def test_the_python_call_predicts_as_the_command_does() -> None:
         mish_guard.predict(hostile.GOOD, {"x": x, "z": x})
     with pytest.raises(UnreadableFileError):
         mish_guard.predict("nowhere.mlpackage", {"x": x})
+
+
+def test_a_neural_network_may_keep_single_precision(invoke: Invoke, tmp_path: Path) -> None:
+    path = _product(tmp_path, weight=1 + 2.0**-12)
+    x = {"x": np.array([[1 + 2.0**-12]])}
+    single, half = (mish_guard.predict(path, x, profile=name)["y"] for name in ("cpu-fp32", "ieee-fp16"))
+    assert (single.dtype, single.item(), half.item()) == (np.float32, (1 + 2.0**-12) ** 2 - 2.0**-24, 1.0)
+    np.save(tmp_path / "x.npy", np.full((1, 1), 10000.0))
+    told = invoke(
+        "scan", path, "--input", tmp_path / "x.npy", "--profile", "cpu-fp32", "--profile", "ane", "--format", "json"
+    )
+    errors = {each["profile"]: each["max_abs"] for each in told.json["trials"]}
+    assert (errors["cpu-fp32"] < 0.001, errors["ane"] == 0.0) == (True, True)
+    assert invoke("gate", "--engine", "emulator", "--profile", "cpu-fp32").code == ExitCode.USAGE
+
+
+def _product(folder: Path, weight: float) -> Path:
+    """A neural network of one product, by a weight that half precision has no room for."""
+    message = specification.model()
+    message.specificationVersion, message.neuralNetwork.arrayInputShapeMapping = 4, 1
+    message.description.input.add(name="x").type.multiArrayType.shape[:] = [1, 1]
+    message.description.output.add(name="y").type.multiArrayType.dataType = 65568
+    layer = message.neuralNetwork.layers.add(name="a", input=["x"], output=["y"]).innerProduct
+    layer.inputChannels = layer.outputChannels = 1
+    layer.weights.floatValue.append(weight)
+    path = folder / "product.mlmodel"
+    path.write_bytes(message.SerializeToString())
+    return path
 
 
 def test_the_form_that_a_script_reads_is_json_without_infinities(invoke: Invoke, tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def known(what: str) -> list[str]:
         return names()
     if what == "lowerings":
         return [lowerings.AS_IS, *lowerings.TABLE]
+    if what == "options":
+        return list(profiles.OPTIONS)
     return [*profiles.PROFILES, *(UNITS if what == "places" else ())]
 
 

@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from mish_guard import files
-from mish_guard.engines.emulator import package, reader
+from mish_guard.engines.emulator import package, profiles, reader
 from mish_guard.errors import ExitCode, UsageError
 from mish_guard.report import scanned, table
 from mish_guard.report.formats import Format
@@ -34,8 +34,7 @@ def show(model: Path, names: Sequence[str], *, given: str | None, form: Format) 
     seen = view(opened)
     trials: tuple[Trial, ...] = ()
     if given is not None:
-        graph = package.translated(opened)
-        trials = trial.run(graph, trial.feeds(graph, given), names)
+        trials = trial.run_saved(opened, given, names)
     found = Scanned(model=model, view=seen, risks=rules.scan(seen), trials=trials)
     if form is Format.JSON:
         click.echo(json.dumps(_document(found), indent=1, sort_keys=True, allow_nan=False))
@@ -51,7 +50,7 @@ def predict(model: Path, profile: str, *, given: str, out: Path) -> ExitCode:
     if out.suffix != ".npz":
         msg = f"'{out}' must end in .npz: outputs are written by name."
         raise UsageError(msg)
-    graph = package.load(model)
+    graph = package.load(model, single=profiles.option(profile).keeps_single)
     outputs = trial.predict(graph, trial.feeds(graph, given), profile)
     _write(out, outputs)
     for name, values in outputs.items():

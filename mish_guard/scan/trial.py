@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Tensor
-from mish_guard.engines.emulator.reader import checked
+from mish_guard.engines.emulator.reader import Model, checked
 from mish_guard.errors import UnreadableFileError, UsageError
 from mish_guard.numerics import fp16
 from mish_guard.records import Culprit
@@ -54,16 +55,25 @@ def run(graph: Graph, feeds: Mapping[str, Any], names: Sequence[str]) -> tuple[T
     return tuple(_trial(graph, feeds, name, exact) for name in names)
 
 
+def run_saved(model: Model, given: str, names: Sequence[str]) -> tuple[Trial, ...]:
+    """`run` for a model that was opened, in the precision that each profile keeps; `given` as `feeds` reads it."""
+    trials: list[Trial] = []
+    for single, group in itertools.groupby(names, lambda name: profiles.option(name).keeps_single):
+        graph = package.translated(model, single=single)
+        trials += run(graph, feeds(graph, given), tuple(group))
+    return tuple(trials)
+
+
 def predict(graph: Graph, feeds: Mapping[str, Any], profile: str) -> dict[str, Array]:
     """The outputs by name, in the type that the model declares."""
-    values = evaluate(graph, feeds, Emulated(profiles.get(profile)))
+    values = evaluate(graph, feeds, Emulated(profiles.option(profile)))
     declared = {tensor.name: tensor.dtype for node in graph.nodes for tensor in node.outputs}
     return {name: _typed(values[name], declared.get(name, DType.FP16)) for name in graph.outputs}
 
 
 def predict_saved(model: Any, inputs: Mapping[str, Any], profile: str) -> dict[str, Array]:
     """`predict` for a model on disk; see `mish_guard.predict`."""
-    graph = package.load(Path(model))
+    graph = package.load(Path(model), single=profiles.option(profile).keeps_single)
     strange = sorted(set(inputs) - {tensor.name for tensor in graph.inputs})
     if strange:
         msg = f"The model has no input {', '.join(map(repr, strange))}."
@@ -97,7 +107,7 @@ def feeds(graph: Graph, spelled: str) -> dict[str, Array]:
 
 
 def _trial(graph: Graph, feeds: Mapping[str, Any], name: str, exact: Mapping[str, Array]) -> Trial:
-    arithmetic = Emulated(profiles.get(name))
+    arithmetic = Emulated(profiles.option(name))
     got = evaluate(graph, feeds, arithmetic)
     errors = [_error(got[output], exact[output]) for output in graph.outputs]
     relative = max(map(_relative, errors), default=0.0)

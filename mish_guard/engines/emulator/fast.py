@@ -107,4 +107,4 @@ def _single(values: Array) -> Array:
     odd |= bits
     odd &= ~_DROPPED
     with np.errstate(over="ignore", invalid="ignore"):
-        return odd.view(np.float64).astype(np.float32)
+        return np.asarray(odd.view(np.float64).astype(np.float32))

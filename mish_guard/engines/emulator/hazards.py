@@ -140,8 +140,8 @@ def zero_loses_its_sign(call: Call, result: Array) -> Array:
     if call.op == "inverse":
         return np.where(np.isinf(result), np.abs(result), result)
     if call.op == "real_div":
-        at = np.nonzero((call.operands["y"] == 0) & np.isinf(result))
-        result = result.copy()
+        at = (call.operands["y"] == 0) & np.isinf(result)
+        result = np.array(result)
         result[at] = np.copysign(np.inf, np.broadcast_to(call.x, result.shape)[at])
         return result
     return np.where(call.x == 0, np.abs(result), result)
@@ -172,11 +172,11 @@ def overflow(values: Array) -> Array:
     """`values`, with infinity where the half-precision result would reach 2**15."""
     if fast.largest(values) < ROUNDS_TO_LIMIT:
         return values
-    at = np.nonzero(np.abs(values) >= ROUNDS_TO_LIMIT)
+    at = np.abs(values) >= ROUNDS_TO_LIMIT
     over = values[at]
     if np.isinf(over).all():
         return values
-    limited = values.copy()
+    limited = np.array(values)
     limited[at] = np.copysign(np.inf, over)
     return limited
 

@@ -15,22 +15,22 @@ from mish_guard.errors import UnreadableFileError, UnsupportedOpError
 _CONTRADICTIONS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 
-def load(path: Path) -> Graph:
-    """The graph of the model saved at `path`.
+def load(path: Path, *, single: bool = False) -> Graph:
+    """The graph of the model saved at `path`; `single` keeps a neural network in single precision.
 
     Raises UnreadableFileError if there is no readable model, UnsupportedOpError for a model the emulator cannot
     express.
     """
-    return translated(reader.open_model(path))
+    return translated(reader.open_model(path), single=single)
 
 
-def translated(model: reader.Model) -> Graph:
+def translated(model: reader.Model, *, single: bool = False) -> Graph:
     """The graph of a model that was opened; raises as `load` does."""
     try:
         if model.kind == "mlProgram":
             return _fixed(mlprogram.read(model.spec, model.weights))
         if model.kind == "neuralNetwork":
-            return _fixed(neuralnetwork.read(model.spec))
+            return _fixed(neuralnetwork.read(model.spec, single=single))
     except _CONTRADICTIONS as error:
         msg = f"'{model.path}' contradicts itself: {type(error).__name__}: {error}."
         raise UnreadableFileError(msg) from error

@@ -7,6 +7,7 @@ What the hazards do, in which order and on what evidence: `hazards`. What nobody
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mish_guard.engines.emulator import hazards
@@ -22,6 +23,9 @@ class Profile:
     summary: str
     is_neural_engine: bool = False
     hazards: frozenset[str] = frozenset()
+
+    # Neural networks, the format before ML programs, keep single precision. ML programs declare theirs.
+    keeps_single: bool = False
 
     def entering(self, op: str) -> tuple[Hazard, ...]:
         """The hazards on the operands of an operation, in the order in which they apply."""
@@ -55,13 +59,28 @@ ANE_COARSE = Profile(
     hazards=_EVERY_ENGINE | {"softplus-composed"},
 )
 
+# What a gate judges under.
 PROFILES = {profile.name: profile for profile in (IEEE_FP16, ANE, ANE_FTZ, ANE_COARSE)}
+
+CPU_FP32 = Profile(name="cpu-fp32", summary="CPU, neural networks in single precision", keeps_single=True)
+
+# What a model may be run under by itself.
+OPTIONS = {**PROFILES, CPU_FP32.name: CPU_FP32}
 
 
 def get(name: str) -> Profile:
-    """The profile called `name`; raises UsageError with the names there are."""
+    """The profile called `name` that a gate can judge under; raises UsageError with the names there are."""
+    return _named(name, PROFILES)
+
+
+def option(name: str) -> Profile:
+    """The profile called `name` that a model can be run under; raises UsageError with the names there are."""
+    return _named(name, OPTIONS)
+
+
+def _named(name: str, among: Mapping[str, Profile]) -> Profile:
     try:
-        return PROFILES[name]
+        return among[name]
     except KeyError:
-        msg = f"No profile is called '{name}'. Choose one of: {', '.join(PROFILES)}."
+        msg = f"No profile is called '{name}'. Choose one of: {', '.join(among)}."
         raise UsageError(msg) from None
