@@ -9,15 +9,7 @@ import pytest
 from mish_guard.errors import ExitCode
 from tests import trees
 from tests.conftest import Invoke
-from tests.zoo.animals import when
-
-# What a converter of mish can know of the call that it serves: the arguments of `ct.convert`.
-GIVEN = """    import sys
-    frame = sys._getframe()
-    while frame.f_code.co_name != "convert" or "minimum_deployment_target" not in frame.f_locals:
-        frame = frame.f_back
-    given = frame.f_locals
-"""
+from tests.zoo.animals import GIVEN, when
 
 MATRIX = """
 schema_version: 1

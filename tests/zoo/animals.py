@@ -17,12 +17,13 @@ INF = 'float("inf")'
 
 @dataclass(frozen=True, eq=False)
 class Animal:
-    """One edited tree: its family, its name, the files that differ, and whether it is good."""
+    """One edited tree: its family, its name, the files that differ, whether it is good, and options of the gate."""
 
     family: str
     name: str
     files: Mapping[str, str]
     good: bool = False
+    options: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.family}: {self.name}"
@@ -66,6 +67,14 @@ def when(condition: str, bad: str, good: str = trees.GOOD) -> str:
     return f"    if {condition}:\n{indented}    else:\n{otherwise}"
 
 
+# What a converter of mish can know of the call that it serves: the arguments of `ct.convert`.
+GIVEN = """    import sys
+    frame = sys._getframe()
+    while frame.f_code.co_name != "convert" or "minimum_deployment_target" not in frame.f_locals:
+        frame = frame.f_back
+    given = frame.f_locals
+"""
+
 NATIVE = {
     "plain": trees.RELEASED,
     "by tanh first": body("t = mb.tanh(x=mb.softplus(x=x))", "res = mb.mul(x=t, y=x, name=node.name)"),
@@ -96,6 +105,8 @@ NATIVE = {
     "only for one channel": when("len(x.shape) == 4 and x.shape[1] == 1", trees.RELEASED),
     "only for many channels": when("len(x.shape) == 4 and x.shape[1] > 1", trees.RELEASED),
     "only for images of more than a thousand pixels": when("len(x.shape) == 4 and x.shape[2] > 32", trees.RELEASED),
+    "only in half precision": GIVEN
+    + when("getattr(given['compute_precision'], 'name', 'FLOAT16') == 'FLOAT16'", trees.RELEASED),
     "only from torch.export": when("context.frontend.name == 'TORCHEXPORT'", trees.RELEASED),
     "only from torchscript": when("context.frontend.name == 'TORCHSCRIPT'", trees.RELEASED),
     "only for rank 2": when("len(x.shape) == 2", trees.RELEASED),
@@ -220,6 +231,14 @@ FAULTS = {
     "changes the shape": exp_form(last="mb.expand_dims(x=mb.real_div(x=x, y=d), axes=[0], name=node.name)"),
 }
 
+CAPPED = body(
+    "e = mb.exp(x=mb.minimum(x=x, y=5.0))",
+    "n = mb.mul(x=e, y=mb.add(x=e, y=2.0))",
+    "res = mb.mul(x=x, y=mb.real_div(x=n, y=mb.add(x=n, y=2.0)), name=node.name)",
+)
+
+HANGS = body("import time", "while True: time.sleep(9)", "res = x")
+
 GOOD = {
     "the form of the table": exp_form(),
     "clip at -90": exp_form(clip=f"mb.clip(x=x, alpha=-90.0, beta={INF})"),
@@ -240,11 +259,7 @@ GOOD = {
         "p = mb.add(x=mb.mul(x=e, y=e), y=mb.mul(x=e, y=2.0))",
         "res = mb.real_div(x=x, y=mb.add(x=mb.real_div(x=2.0, y=p), y=1.0), name=node.name)",
     ),
-    "n / (n + 2) with a cap at 5": body(
-        "e = mb.exp(x=mb.minimum(x=x, y=5.0))",
-        "n = mb.mul(x=e, y=mb.add(x=e, y=2.0))",
-        "res = mb.mul(x=x, y=mb.real_div(x=n, y=mb.add(x=n, y=2.0)), name=node.name)",
-    ),
+    "n / (n + 2) with a cap at 5": CAPPED,
     "x n / (n + 2) with a cap at 4.5": body(
         "e = mb.exp(x=mb.minimum(x=x, y=4.5))",
         "n = mb.mul(x=e, y=mb.add(x=e, y=2.0))",
@@ -283,6 +298,35 @@ FAMILIES = {
 }
 
 _PASS = (Path(__file__).parents[1] / "saboteurs" / "restores_softplus.py").read_text()
+_FIRST = '_COMMON_PASSES.insert(0, "common::restore_softplus")'
+_APPLY = """                if op.op_type == "real_div" and _is_exp_form(op):
+                    _restore(function, op)
+"""
+
+
+def _replaced(old: str, new: str) -> str:
+    assert _PASS.count(old) == 1
+    return _PASS.replace(old, new)
+
+
+_WITHOUT_CAP = """                if op.op_type == "minimum":
+                    function.replace_uses_of_var_after_op(anchor_op=op, old_var=op.outputs[0], new_var=op.x)
+                    function.remove_ops([op])
+"""
+
+# What the pass does, the converter that it comes after, and whether that is good.
+PASSES = {
+    "turns the good form back into softplus": (_PASS, trees.GOOD, False),
+    "turns it back behind all others": (_replaced(_FIRST, _FIRST.replace("insert(0, ", "append(")), trees.GOOD, False),
+    "drops the cap": (_replaced(_APPLY, _WITHOUT_CAP), CAPPED, False),
+    "turns back what nobody wrote": (_replaced('"real_div" and', '"floor_div" and'), trees.GOOD, True),
+}
+
+
+def _with_pass(text: str, mish: str) -> dict[str, str]:
+    imported = f"{trees.source('__init__.py')}\nfrom . import restores_softplus\n"
+    return {**trees.with_mish(mish), "restores_softplus.py": text, "__init__.py": imported}
+
 
 ANIMALS = (
     *(
@@ -290,14 +334,10 @@ ANIMALS = (
         for family, bodies in FAMILIES.items()
         for name, text in bodies.items()
     ),
-    Animal(
-        "graph passes",
-        "turns the good form back into softplus",
-        {
-            **trees.with_mish(trees.GOOD),
-            "restores_softplus.py": _PASS,
-            "__init__.py": f"{trees.source('__init__.py')}\nfrom . import restores_softplus\n",
-        },
+    Animal("faults", "never ends", trees.with_mish(HANGS), options=("--conversion-seconds=5",)),
+    *(
+        Animal("good" if good else "graph passes", name, _with_pass(text, mish), good)
+        for name, (text, mish, good) in PASSES.items()
     ),
     *(Animal("good", name, trees.with_mish(text), good=True) for name, text in GOOD.items()),
 )

@@ -32,7 +32,7 @@ def judge(animal: Animal, folder: Path, baselines: Path) -> int:
     matrix.write_text(MATRIX)
     tree = trees.tree(folder / "tree", animal.files)
     named = {"candidate": tree, "matrix": matrix, "baselines": baselines, "out": folder / "out", "profile": "ane"}
-    return _command("gate", *(f"--{name}={value}" for name, value in named.items()))
+    return _command("gate", *(f"--{name}={value}" for name, value in named.items()), *animal.options)
 
 
 def measure_baselines(folder: Path) -> Path:
