@@ -23,7 +23,10 @@ LIGHT = frozenset(
         "test_changes.py",
         "test_chips.py",
         "test_comment.py",
+        "test_compare.py",
+        "test_defects_and_findings.py",
         "test_device.py",
+        "test_figures.py",
         "test_github.py",
         "test_hazards.py",
         "test_hostile_packages.py",
@@ -32,6 +35,7 @@ LIGHT = frozenset(
         "test_monotone.py",
         "test_numerics.py",
         "test_rules.py",
+        "test_status.py",
         "test_verdict.py",
     }
 )

@@ -38,6 +38,7 @@ CELL = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
 GRAFT = f"graft:{CELL}"
 NEGATIVE = "negative-control:sweep/mish-k3/stored/mlprogram-fp16@ane"
 POSITIVE = "positive-control:sweep/mish-k3/stored/mlprogram-fp16@ane"
+KNOWN = defects.load_defects()
 CLIFF = BadInterval(first=10.3984375, last=32752.0, count=11981)
 
 
@@ -131,7 +132,7 @@ BASE = stored(cell(CELL), cell(GRAFT))
     ],
 )
 def test_the_verdict_table(cells: tuple[Measurement, ...], expected: Verdict, code: int, armed: bool) -> None:
-    judged = verdict.judge(run(*cells), BASE, defects.load_defects())
+    judged = verdict.judge(run(*cells), BASE, KNOWN)
     assert (judged.verdict, judged.exit_code, judged.armed) == (expected, code, armed)
 
 
@@ -388,11 +389,10 @@ def test_errors_are_told_apart(interval: BadInterval | None, op: str | None, got
 
 
 def test_a_defect_is_named_only_where_its_figure_reaches_the_limit() -> None:
-    known = defects.load_defects()
-    found = defects.defect(cell(CELL, cliff()), known)
+    found = defects.defect(cell(CELL, cliff()), KNOWN)
     assert found is not None
     assert found.id == "MISH-SOFTPLUS-CLIFF"
-    assert defects.defect(cell(CELL, dataclasses.replace(cliff(), n_collapsed=0)), known) is None
+    assert defects.defect(cell(CELL, dataclasses.replace(cliff(), n_collapsed=0)), KNOWN) is None
 
 
 @pytest.mark.parametrize("key", [CELL, GRAFT, NEGATIVE, POSITIVE])
