@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+
+import pytest
 
 from tests.docs.console import ROOT
 
@@ -14,3 +18,9 @@ def test_every_fault_names_a_test_that_is_there() -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) == sum(line.startswith("| ") for line in PAGE.split("## Faults")[1].splitlines()) - 1
     assert [name for name in named if f"def {name}(" not in sources] == []
+
+
+@pytest.mark.parametrize("table", ["zoo"])
+def test_a_table_of_the_page_is_that_of_todays_files(table: str) -> None:
+    done = subprocess.run([sys.executable, ROOT / "ci" / f"{table}.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

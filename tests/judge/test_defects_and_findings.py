@@ -197,6 +197,7 @@ def test_the_kind_of_a_finding_is_that_of_its_status(status: Status) -> None:
     assert found(status, got, cell(CELL)).signature is KINDS[status]
 
 
+SURFACE = "surface/rank-2/torchscript/mlprogram-fp16@ane"
 FIRST_THREE = "5 inputs covered, 61440 before; 2 outputs over the ceiling, 0 before; +inf gives nothing, +inf before"
 AT_4 = cell(CELL, figures(binades={"+[8, 16)": binade(9.0, material=0.5)}))
 
@@ -315,9 +316,12 @@ def test_among_equals_known_inputs_come_first_and_then_what_changed_most() -> No
         )
     )
     none = found(Status.WORSE, cell(CELL), failed(Stage.LOAD))
-    assert none.severity == (3, True, 0.0)
-    assert small.severity == (3, True, -2.0)
-    assert Finding(cell="", status=Status.WORSE, signature=Signature.PRECISION, message="").severity == (3, True, 0.0)
+    assert none.severity == (3, True, True, False, 0.0)
+    assert small.severity == (3, True, True, False, -2.0)
+    named = found(Status.OVER_CEILING, cell(CELL, cliff()), cell(CELL))
+    assert named.severity == (1, False, False, False, -2.0)
+    elsewhere = Finding(cell=SURFACE, status=Status.WORSE, signature=Signature.PRECISION, message="")
+    assert elsewhere.severity == (3, True, True, True, 0.0)
     assert sorted([none, small, large, wide], key=lambda each: each.severity)[:2] == [wide, large]
 
 
