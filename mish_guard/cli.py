@@ -139,25 +139,43 @@ def _complete(what: str) -> Callable[[click.Context, click.Parameter, str], list
     return offer
 
 
+class _Named(click.Option):
+    """An option whose help ends with the names that it takes; they are looked up when somebody reads it."""
+
+    def __init__(self, *declared: Any, names: str, **options: Any) -> None:
+        super().__init__(*declared, shell_complete=_complete(names), **options)
+        self._names = names
+        self._said = self.help or ""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from mish_guard.commands import cells
+
+        self.help = f"{self._said} One of: {', '.join(cells.known(self._names))}."
+        return super().get_help_record(ctx)
+
+
 _lowering = click.option(
     "--lowering",
     default="as-is",
     show_default=True,
-    shell_complete=_complete("lowerings"),
+    cls=_Named,
+    names="lowerings",
     help="Convert mish through this lowering; as-is: the candidate's.",
 )
 _profile = click.option(
     "--profile",
     "profiles",
     multiple=True,
-    shell_complete=_complete("profiles"),
+    cls=_Named,
+    names="profiles",
     help="Emulator profile; repeat for several. [all]",
 )
 _option = click.option(
     "--profile",
     "profiles",
     multiple=True,
-    shell_complete=_complete("options"),
+    cls=_Named,
+    names="options",
     help="Emulator profile, or cpu-fp32; repeat for several. [all of the emulator]",
 )
 _place = click.option(
@@ -165,7 +183,8 @@ _place = click.option(
     "profiles",
     multiple=True,
     envvar="MISH_GUARD_PROFILE",
-    shell_complete=_complete("places"),
+    cls=_Named,
+    names="places",
     help="Place: emulator profile or compute unit; repeat for several. [all that can be used]",
 )
 _out = click.option(
@@ -387,7 +406,12 @@ def lowerings(names: Sequence[str], profiles: Sequence[str], form: str, *, html:
 
 @cli.command()
 @click.argument("cell", shell_complete=_complete("cells"))
-@click.option("--lowering", help="Lowering to convert mish through. [that of the last run in --out, else as-is]")
+@click.option(
+    "--lowering",
+    cls=_Named,
+    names="lowerings",
+    help="Lowering to convert mish through. [that of the last run in --out, else as-is]",
+)
 @click.option("--x", type=float, help="Input to trace, in half precision, or inf, -inf, nan. [where it is worst]")
 @click.option("--candidate", type=click.Path(path_type=Path), help="Python, or folder of coremltools, as for gate.")
 @_baselines
@@ -413,6 +437,7 @@ def explain(
 @cli.command()
 @_profile
 @_format
+@_verbose
 def calibrate(profiles: Sequence[str], form: str) -> int:
     """Replay every public measurement of the Neural Engine that the emulator can express."""
     from mish_guard.commands import calibrate as command
@@ -443,7 +468,9 @@ def scan(model: Path, given: str | None, profiles: Sequence[str], form: str, *, 
 @cli.command()
 @_model
 @click.option("--input", "given", required=True, help=_given)
-@click.option("--profile", default="ane", show_default=True, help="Emulator profile, or cpu-fp32.")
+@click.option(
+    "--profile", cls=_Named, names="options", default="ane", show_default=True, help="Emulator profile, or cpu-fp32."
+)
 @click.option("--out", type=_FILE, default=Path("out.npz"), show_default=True, help="File for the outputs, by name.")
 def predict(model: Path, given: str, profile: str, out: Path) -> int:
     """Predict with a saved MODEL (.mlpackage or .mlmodel) as a unit with the arithmetic of a profile would."""
@@ -503,7 +530,7 @@ def doctor(profiles: Sequence[str], form: str) -> int:
 @_matrix
 @_out
 @click.option("--candidate", type=click.Path(path_type=Path, exists=True), help="Python or folder with a coremltools.")
-@click.option("--lowering", default="as-is", show_default=True, help="As of `gate`.")
+@_lowering
 def measure(matrix: Path | None, out: Path, candidate: Path | None, lowering: str) -> int:
     """Measure this Mac on the CPU and the Neural Engine and leave one file to send, which names nobody."""
     from mish_guard.commands import measure as command
@@ -526,7 +553,7 @@ def store(file: Path, baselines: Path | None, reason: str) -> int:
 
 @cli.command()
 @click.option("--out", type=_DIRECTORY, required=True, help="Folder for the patch, its test and the pages.")
-@click.option("--lowering", shell_complete=_complete("lowerings"), help="Form to write. [the recommended one]")
+@click.option("--lowering", cls=_Named, names="lowerings", help="Form to write. [the recommended one]")
 @click.option(
     "--candidate",
     type=click.Path(path_type=Path),

@@ -102,6 +102,16 @@ def test_the_command_counts_what_it_reproduced(invoke: Invoke) -> None:
     assert len(facts) >= len(REQUIRED)
 
 
+def test_what_matters_comes_first_and_every_fact_on_demand(invoke: Invoke) -> None:
+    brief = invoke("calibrate", "--profile", "ane").out.splitlines()
+    assert brief[2].split()[:3] == ["profile", "reproduced", "contradicted"]
+    assert brief[3].split()[0] == "ane"
+    assert brief[5].startswith("Not measured by anyone, or told differently by two sources; under ane, first what most")
+    assert len(brief) < 40
+    everything = invoke("calibrate", "--profile", "ane", "-v").out
+    assert all(f"\n{fact.id} " in everything for fact in replay.load())
+
+
 def test_a_profile_that_no_fact_is_about_is_not_calibrated(invoke: Invoke) -> None:
     ended = invoke("calibrate", "--profile", "ieee-fp16")
     assert ended.code == ExitCode.INCONCLUSIVE
@@ -113,6 +123,7 @@ def test_a_contradiction_is_named_and_fails(invoke: Invoke, monkeypatch: pytest.
     ended = invoke("calibrate", "--profile", "ane")
     assert ended.code == ExitCode.FAIL
     assert ended.first_line.startswith("CONTRADICTED: ane: F22; ane: F39")
+    assert ended.out.splitlines()[1].startswith("    F22 under ane: ")
 
 
 def test_the_document_is_fresh() -> None:

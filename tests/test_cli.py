@@ -213,3 +213,13 @@ def test_explain_traces_the_input_that_was_asked_for(invoke: Invoke, tmp_path: P
     ended = invoke("explain", cell, "--lowering", "exp", "--x", "20", "--out", tmp_path)
     assert "at x = 20.0 (0x4d00)" in ended.out
     assert "first wrong operation" not in ended.out
+
+
+@pytest.mark.parametrize("command", ["gate", "run", "explain", "calibrate", "lowerings", "scan", "predict", "upstream"])
+def test_the_help_of_a_command_lists_the_names_that_its_options_take(invoke: Invoke, command: str) -> None:
+    told = " ".join(invoke(command, "--help").out.replace("-\n", "-").split()).replace("- ", "-")
+    names = {each.name: each for each in cli.cli.commands[command].params}
+    if "lowering" in names:
+        assert "One of: as-is, softplus, exp, " in told
+    if "profiles" in names or "profile" in names:
+        assert "One of: ieee-fp16, ane, ane-ftz, ane-coarse" in told

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
+from mish_guard.commands import screen
 from mish_guard.engines.emulator import profiles, replay, stakes
 from mish_guard.engines.emulator.replay import Outcome, Status
+from mish_guard.engines.emulator.stakes import Stake
 from mish_guard.errors import ExitCode
 from mish_guard.models import lowerings
 from mish_guard.report import table
@@ -30,25 +31,54 @@ def show(names: Sequence[str], *, form: Format) -> ExitCode:
 
 
 def _print(outcomes: dict[str, tuple[Outcome, ...]]) -> None:
+    """What contradicts first, then how much each profile rests on, then what nobody measured; -v adds every fact."""
     click.echo(_first_line(outcomes))
     for name, made in outcomes.items():
-        counts = Counter(each.status.value for each in made)
+        for each in made:
+            if each.status is Status.CONTRADICTED:
+                click.echo(f"    {each.fact.id} under {name}: {each.detail}")
+    click.echo("")
+    click.echo(table.render(("profile", *(status.value for status in Status)), map(_counts, outcomes.items())))
+    for found, names in _stakes(outcomes).items():
         click.echo("")
-        click.echo(f"{name}: {len(made)} facts, " + ", ".join(f"{count} {status}" for status, count in counts.items()))
-        rows = [(each.fact.id, each.status.value, each.fact.topic, _short(each.detail)) for each in made]
+        _print_stakes(found, names)
+    if screen.is_verbose():
+        _print_facts(outcomes)
+    click.echo("")
+    click.echo("Sources of every fact: docs/evidence.md" + ("" if screen.is_verbose() else "; -v lists every one"))
+
+
+def _counts(replayed: tuple[str, tuple[Outcome, ...]]) -> tuple[str, ...]:
+    name, made = replayed
+    return (name, *(str(sum(each.status is status for each in made)) for status in Status))
+
+
+def _print_facts(outcomes: dict[str, tuple[Outcome, ...]]) -> None:
+    for name, made in outcomes.items():
+        click.echo("")
+        click.echo(f"{name}: {len(made)} facts")
+        ordered = sorted(made, key=lambda each: list(Status).index(each.status))
+        rows = [(each.fact.id, each.status.value, each.fact.topic, _short(each.detail)) for each in ordered]
         click.echo(table.render(("fact", "status", "topic", "detail"), rows))
-        _print_stakes(name)
-    click.echo("")
-    click.echo("Sources of every fact: docs/evidence.md")
 
 
-def _print_stakes(name: str) -> None:
-    """What the verdicts under a profile rest on that nobody has measured: what to measure first stands first."""
-    found = stakes.stakes(profiles.get(name), {row.name: row.build for row in lowerings.TABLE.values()})
-    if not found:
-        return
-    click.echo("")
-    click.echo("Not measured by anyone, or told differently by two sources; first what most verdicts rest on:")
+def _stakes(names: Iterable[str]) -> dict[tuple[Stake, ...], list[str]]:
+    """What is at stake, with the profiles of which that is true."""
+    builders = {row.name: row.build for row in lowerings.TABLE.values()}
+    grouped: dict[tuple[Stake, ...], list[str]] = {}
+    for name in names:
+        found = stakes.stakes(profiles.get(name), builders)
+        if found:
+            grouped.setdefault(found, []).append(name)
+    return grouped
+
+
+def _print_stakes(found: Sequence[Stake], names: Sequence[str]) -> None:
+    """What the verdicts under some profiles rest on that nobody has measured: what to measure first stands first."""
+    click.echo(
+        f"Not measured by anyone, or told differently by two sources; under {', '.join(names)}, first what most "
+        "verdicts rest on:"
+    )
     for each in found:
         assumed = each.assumption
         click.echo(f"{assumed.id}: {assumed.friendly}; or {assumed.pessimistic} ({', '.join(assumed.evidence)})")

@@ -15,6 +15,7 @@ from mish_guard.engines.emulator.bounds import Bound
 from mish_guard.errors import ExitCode, UnsupportedOpError
 from mish_guard.judge import defects
 from mish_guard.models import lowerings
+from mish_guard.models.lowerings import Lowering
 from mish_guard.numerics import ceiling
 from mish_guard.records import Figures
 from mish_guard.report import html, pictures, table, words
@@ -77,9 +78,12 @@ def _told(chosen: Sequence[str]) -> Iterator[str]:
     """What each form is, where it comes from and what is known of it."""
     for name in chosen:
         lowering = lowerings.get(name)
-        mark = " (recommended)" if lowering.recommended else ""
-        yield f"{name}{mark}: {lowering.formula}"
+        yield f"{_headed(lowering)}: {lowering.formula}"
         yield f"    from {lowering.source}; {lowering.known}"
+
+
+def _headed(lowering: Lowering) -> str:
+    return f"{lowering.name} (recommended)" if lowering.recommended else lowering.name
 
 
 def _page(chosen: Sequence[str], measured: Sequence[Any]) -> str:
@@ -91,11 +95,12 @@ def _page(chosen: Sequence[str], measured: Sequence[Any]) -> str:
         "table.html.j2",
         title="mish-guard: lowerings of mish",
         summary="What each form costs in operations and in units in the last place, and where it breaks.",
-        picture=html.safe_picture(pictures.by_binade(drawn), "p1", f"largest error of every binade under {place}"),
-        caption=f"Largest error of every binade, emulated under {place}.",
+        picture=html.safe_picture(pictures.panels(drawn), "p1", f"largest error of every binade under {place}"),
+        caption=f"Largest error in ulp of every binade over x, emulated under {place}; the dotted line is the cliff.",
         columns=_HEADINGS,
         rows=[_row(each) for each in measured],
-        notes=[*_told(chosen), *_NOTES],
+        known=[(_headed(each), each.formula, f"{each.source}; {each.known}") for each in map(lowerings.get, chosen)],
+        notes=_NOTES,
     )
 
 

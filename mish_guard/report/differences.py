@@ -59,11 +59,17 @@ def page(found: Changes, old: Mapping[str, Measurement], new: Mapping[str, Measu
         title="mish-guard: two runs",
         summary=found.summary,
         picture=svg,
-        caption="Largest error of every binade, of the cell that changed most.",
+        caption=_caption(old, new),
+        known=(),
         columns=_COLUMNS,
         rows=rows(found),
         notes=(),
     )
+
+
+def _caption(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> str:
+    name = _most(old, new)
+    return "" if name is None else f"Largest error of every binade, of the cell that changed most: {name}"
 
 
 def _row(each: Change) -> tuple[str, ...]:
@@ -79,9 +85,16 @@ def _moved(each: Change) -> dict[str, Any] | None:
 
 
 def _named(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> dict[str, Figures]:
-    shared = [(old[name], new[name]) for name in sorted(old.keys() & new.keys())]
-    drawn = [(a.figures, b.figures) for a, b in shared if a.figures and b.figures and a.figures.binades]
-    if not drawn:
-        return {}
-    before, after = max(drawn, key=lambda pair: abs(pair[0].max_ulp.value - pair[1].max_ulp.value))
-    return {"baseline": before, "candidate": after}
+    name = _most(old, new)
+    pair = {} if name is None else {"before": old[name].figures, "after": new[name].figures}
+    return {side: figures for side, figures in pair.items() if figures is not None}
+
+
+def _most(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> str | None:
+    """The cell with binades whose largest error changed most; None where there is none."""
+    sizes: dict[str, float] = {}
+    for name in sorted(old.keys() & new.keys()):
+        before, after = old[name].figures, new[name].figures
+        if before is not None and after is not None and before.binades:
+            sizes[name] = abs(before.max_ulp.value - after.max_ulp.value)
+    return max(sizes, key=lambda name: sizes[name], default=None)

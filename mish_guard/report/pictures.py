@@ -45,6 +45,7 @@ _ZOOM_X = (10.2, 10.6)
 _POINTS = 600
 _BINS = 800
 _HEAT_ROWS = 60
+_PANELS = 4
 # The width of a letter of the labels of the heat map, as a part of the picture's; a page's own sans-serif may be wide.
 _LETTER = 0.0062
 
@@ -156,14 +157,42 @@ def by_binade(named: Mapping[str, Figures]) -> str:
     spare = [role for role in ("candidate", "baseline", "negative", "positive", "ink", "faint") if role not in named]
     dashes = ("-", "--", ":", "-.")
     for number, (name, figures) in enumerate(named.items()):
-        points = series.ordered(figures.binades)
-        xs = [_middle(edge, label) for edge, label, _ in points]
+        xs, errors = _by_binade(figures)
         style = _style(name)
-        if name not in COLOURS:
+        if name not in COLOURS and name not in _ALIASES:
             style |= {"color": COLOURS[spare[number % len(spare)]], "ls": dashes[number // len(spare) % len(dashes)]}
-        axes.plot(xs, [ulp for _, _, ulp in points], label=name, drawstyle="steps-mid", **style)
+        axes.plot(xs, errors, label=name, drawstyle="steps-mid", **style)
     _error_axes(axes)
     return _svg(figure)
+
+
+def panels(named: Mapping[str, Figures]) -> str:
+    """The same, every cell in a panel of its own, in the order given; all have the same axes."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    rows = -(-len(named) // _PANELS)
+    height = 0.55 + 1.25 * rows
+    with rc_context(_settings()):
+        figure = Figure(figsize=(8.4, height))
+        figure.patch.set_alpha(0)
+        grid = figure.subplots(rows, _PANELS, sharex=True, sharey=True, squeeze=False).ravel()
+        figure.subplots_adjust(0.06, 0.4 / height, 0.99, 1 - 0.25 / height, wspace=0.08, hspace=0.3)
+    for axes, (name, figures) in zip(grid, named.items(), strict=False):
+        xs, errors = _by_binade(figures)
+        axes.plot(xs, errors, drawstyle="steps-mid", **_style("candidate"))
+        axes.set_title(name, fontsize=8, pad=3)
+        axes.grid(color=COLOURS["faint"], alpha=0.25, lw=0.5)
+        _error_scales(axes, {-256: "-256", -1: "-1", 0: "0", 1: "1", 256: "256"})
+    for axes in grid[len(named) :]:
+        axes.set_visible(False)
+    return _svg(figure)
+
+
+def _by_binade(figures: Figures) -> tuple[list[float], list[float]]:
+    """The middle of every binade and its largest error in ulp."""
+    points = series.ordered(figures.binades)
+    return [_middle(edge, label) for edge, label, _ in points], [ulp for _, _, ulp in points]
 
 
 def along(named: Mapping[str, Sequence[float]]) -> str:
@@ -269,21 +298,32 @@ def _shade(axes: Axes, bad: Sequence[tuple[float, float]], low: float, high: flo
             axes.axvspan(max(low, first), min(high, last), color=COLOURS["bad"], alpha=0.12, lw=0)
 
 
-def _error_axes(axes: Axes) -> None:
+def _error_scales(axes: Axes, marks: Mapping[float, str]) -> None:
+    """Both axes linear near zero and logarithmic beyond; a line where the cliff is."""
     axes.set_xscale("symlog", linthresh=2.0**-14, linscale=0.3)
     axes.set_yscale("symlog", linthresh=1.0)
-    ticks = [-(2.0**each) for each in (15, 8, 0, -7)] + [0.0] + [2.0**each for each in (-7, 0, 8, 15)]
-    axes.set_xticks(ticks, ["-2^15", "-256", "-1", "-2^-7", "0", "2^-7", "1", "256", "2^15"], fontsize=7)
+    axes.set_xticks(list(marks), list(marks.values()), fontsize=7)
     axes.minorticks_off()
     axes.axvline(10.3984375, color=COLOURS["faint"], lw=0.6, ls=":")
     axes.set_ylim(bottom=0)
+
+
+def _error_axes(axes: Axes) -> None:
+    beyond = {2.0**-7: "2^-7", 1.0: "1", 256.0: "256", 2.0**15: "2^15"}
+    _error_scales(axes, {**{-x: f"-{name}" for x, name in beyond.items()}, 0.0: "0", **beyond})
     axes.set_xlabel("x")
     axes.set_ylabel("error in ulp")
     axes.legend(loc="upper left", frameon=False, fontsize=8, labelcolor=COLOURS["ink"])
 
 
 # The roles of a picture that is of no run.
-_ALIASES = {"mish": "reference", "released": "candidate", "repaired": "positive"}
+_ALIASES = {
+    "mish": "reference",
+    "released": "candidate",
+    "repaired": "positive",
+    "before": "baseline",
+    "after": "candidate",
+}
 
 
 def _style(name: str) -> dict[str, Any]:
@@ -311,7 +351,7 @@ def _figure(
         figure.patch.set_alpha(0)
         made = figure.subplots(1, columns, width_ratios=ratios, squeeze=False)[0]
         # Laid out by hand: matplotlib's own layout takes longer than all the rest.
-        figure.subplots_adjust(left=left, right=right, top=1 - 0.23 / height, bottom=bottom / height, wspace=0.14)
+        figure.subplots_adjust(left=left, right=right, top=1 - 0.232 / height, bottom=bottom / height, wspace=0.14)
         for axes in made:
             axes.grid(color=COLOURS["faint"], alpha=0.25, lw=0.5)
             axes.spines[["top", "right"]].set_visible(False)
