@@ -23,15 +23,16 @@ _BARE = """
 import sys, tempfile
 from pathlib import Path
 import torch, coremltools
+from mish_guard.candidate import locate
 from mish_guard.convert.conversion import convert_recipe
 from mish_guard.convert.recipes import Recipe
 from mish_guard.matrix import plan
 from mish_guard.matrix.plan import Place
 from mish_guard.models import networks
 
-targets = [target.name for target in coremltools.target]
+offered = locate.offered(Path(coremltools.__file__).parent)
 recipes = {}
-for cell in plan.load(plan.DEFAULT, [Place(name="ane", is_neural_engine=True)], targets):
+for cell in plan.load(plan.DEFAULT, [Place(name="ane", is_neural_engine=True)], offered):
     key = cell.key
     if not key.role.is_control:
         recipe = Recipe(model=networks.case(key.case).model, lowering="exp", frontend=key.frontend,

@@ -94,6 +94,14 @@ _KEY = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """What a tree of coremltools offers to those who call it, by its own names: every one of them is a road."""
+
+    targets: tuple[str, ...]
+    pipelines: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class CellKey:
     """One point of the matrix, written `[role:]family/case/frontend/backend@place`.

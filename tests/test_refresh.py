@@ -178,8 +178,8 @@ def test_the_shipped_baselines_hold_the_shipped_matrix(path: Path) -> None:
     stored = baseline.load(path)
     where = stored.provenance["place"]
     place = Place(name=where, is_neural_engine=profiles.get(where).is_neural_engine)
-    targets = locate.targets(locate.tree(locate.interpreter(None)))
-    cells = {str(cell.key) for cell in plan.load(plan.DEFAULT, [place], targets) if not cell.key.role.is_control}
+    offered = locate.offered(locate.tree(locate.interpreter(None)))
+    cells = {str(cell.key) for cell in plan.load(plan.DEFAULT, [place], offered) if not cell.key.role.is_control}
     assert stored.cells.keys() == cells
     assert stored.provenance["matrix_sha256"] == plan.digest(plan.DEFAULT)
     assert stored.provenance["candidate"]["replaced"] == "exp"

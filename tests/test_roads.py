@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mish_guard.candidate import locate
 from mish_guard.convert import calls
 from mish_guard.convert.conversion import quiet
 from mish_guard.convert.recipes import Recipe
 from mish_guard.engines.emulator import EmulatorEngine, package, sequence
 from mish_guard.engines.emulator.graph import Graph
 from mish_guard.errors import UsageError
+from mish_guard.matrix import plan
 from mish_guard.matrix.measurer import Measurer
-from mish_guard.matrix.plan import Cell
+from mish_guard.matrix.plan import Cell, Place
 from mish_guard.models import lowerings, nets, roads, tiles
 from mish_guard.numerics import ceiling
 from mish_guard.records import Backend, CellKey, Frontend, Measurement
+from tests import trees
 
 Convert = Callable[..., Path]
 
@@ -78,6 +81,28 @@ def ops(found: str | None) -> list[str]:
 @pytest.mark.parametrize("call", ["default", "outputs", "pipeline-empty", "units-ne", "package-dir", "script"])
 def test_a_call_converts_mish_and_its_sequence_is_found(converted: Convert, call: str) -> None:
     assert ops(sequence_of(converted(call, "plain"), f"{call}+plain+plain")) == EXP
+
+
+def test_a_target_and_a_pipeline_that_a_tree_adds_are_roads(tmp_path: Path) -> None:
+    compatibility, pipelines = (
+        "converters/mil/_deployment_compatibility.py",
+        "converters/mil/mil/passes/pass_pipeline.py",
+    )
+    last, cleanup = "    iOS26 = _SPECIFICATION_VERSION_IOS_26\n", '        "cleanup": _CLEANUP_PASSES,\n'
+    added = {
+        compatibility: trees.source(compatibility).replace(last, f"{last}    iOS99 = 99\n"),
+        pipelines: trees.source(pipelines).replace(cleanup, f"{cleanup}        'of_tomorrow': [],\n"),
+    }
+    places = [Place(name="ane", is_neural_engine=True)]
+    released = {str(cell.key) for cell in plan.load(plan.DEFAULT, places, locate.offered(trees.INSTALLED))}
+    tree = trees.tree(tmp_path / "tree", added) / "coremltools"
+    grown = {str(cell.key) for cell in plan.load(plan.DEFAULT, places, locate.offered(tree))}
+    assert grown - released == {
+        "roads/target-iOS99+plain+plain/torchscript/mlprogram-fp16@ane",
+        "roads/target-iOS99+plain+plain/torchscript/mlprogram-fp32@ane",
+        "roads/pipeline-of-tomorrow+plain+plain/torchscript/mlprogram-fp16@ane",
+    }
+    assert released < grown
 
 
 def test_neighbours_are_no_part_of_the_sequence(converted: Convert) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mish_guard import files, processes
 from mish_guard.convert.witnesses import Interpreter
 from mish_guard.errors import MachineError, UnreadableFileError, UsageError
+from mish_guard.records import Offered
 
 # What `ci/build_coremltools.py` leaves in an environment that it made, beside the folder of the tree.
 RECORD = "mish-guard-build.json"
@@ -21,6 +22,9 @@ RECORD = "mish-guard-build.json"
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _FIND = "import importlib.util as u; s = u.find_spec('coremltools'); print(s.origin if s else '')"
 _SECONDS = 60.0
+
+# How the names of those pipelines begin that coremltools runs before and after the one that a user may choose.
+_STAGES = ("frontend_", "backend_")
 
 
 def interpreter(path: Path | None) -> Interpreter:
@@ -88,18 +92,40 @@ def version(folder: Path) -> str:
     return "unknown" if found is None else found[1]
 
 
-def targets(folder: Path) -> tuple[str, ...]:
-    """The deployment targets that a tree knows, each by its first name: read, not imported; none if unreadable."""
-    try:
-        module = ast.parse((folder / "converters/mil/_deployment_compatibility.py").read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
-        return ()
-    found = [each for each in ast.walk(module) if isinstance(each, ast.ClassDef) and each.name == "AvailableTarget"]
+def offered(folder: Path) -> Offered:
+    """What a tree offers to those who call it: read from its files, not imported; nothing where they are unreadable."""
+    return Offered(targets=_targets(folder), pipelines=_pipelines(folder))
+
+
+def _targets(folder: Path) -> tuple[str, ...]:
+    """The deployment targets, each by its first name."""
     named: dict[str, str] = {}
-    for line in found[0].body if found else ():
-        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-            named.setdefault(ast.unparse(line.value), line.targets[0].id)
+    for name, value in _assigned(folder / "converters/mil/_deployment_compatibility.py", "AvailableTarget"):
+        named.setdefault(ast.unparse(value), name)
     return tuple(named.values())
+
+
+def _pipelines(folder: Path) -> tuple[str, ...]:
+    """The ready-made pipelines of passes that are for users; the others are stages of a conversion."""
+    for name, value in _assigned(folder / "converters/mil/mil/passes/pass_pipeline.py", "PassPipeline"):
+        if name == "_PIPELINE_NAME_TO_PASSES" and isinstance(value, ast.Dict):
+            keys = [str(key.value) for key in value.keys if isinstance(key, ast.Constant)]
+            return tuple(key for key in keys if not key.startswith(_STAGES))
+    return ()
+
+
+def _assigned(path: Path, name: str) -> list[tuple[str, ast.expr]]:
+    """What the body of a class assigns to plain names."""
+    try:
+        module = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
+        return []
+    found = [each for each in ast.walk(module) if isinstance(each, ast.ClassDef) and each.name == name]
+    return [
+        (line.targets[0].id, line.value)
+        for line in (found[0].body if found else ())
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
+    ]
 
 
 def build_record(who: Interpreter, tree_sha256: str) -> dict[str, str]:

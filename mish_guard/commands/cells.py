@@ -15,6 +15,7 @@ from mish_guard.errors import ExitCode, MachineError, UsageError
 from mish_guard.matrix import plan
 from mish_guard.matrix.plan import Place
 from mish_guard.models import lowerings
+from mish_guard.records import Offered
 
 
 def show(pattern: str | None, places: Sequence[str], matrix: Path | None) -> ExitCode:
@@ -33,15 +34,15 @@ def names(places: Sequence[str] = (), matrix: Path | None = None) -> list[str]:
     """The names of all cells at `places`; none: at every profile of the emulator."""
     chosen = tuple(places) or tuple(profiles.PROFILES)
     made = [Place(name=name, is_neural_engine=_is_neural_engine(name)) for name in chosen]
-    return [str(cell.key) for cell in plan.load(matrix or plan.DEFAULT, made, _targets())]
+    return [str(cell.key) for cell in plan.load(matrix or plan.DEFAULT, made, _offered())]
 
 
-def _targets() -> tuple[str, ...]:
-    """The deployment targets of the coremltools beside mish-guard; none where there is none."""
+def _offered() -> Offered:
+    """What the coremltools beside mish-guard offers; nothing where there is none."""
     try:
-        return locate.targets(locate.tree(locate.interpreter(None)))
+        return locate.offered(locate.tree(locate.interpreter(None)))
     except MachineError:
-        return ()
+        return plan.NOTHING
 
 
 def known(what: str) -> list[str]:

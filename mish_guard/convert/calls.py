@@ -1,8 +1,8 @@
 """The calls of coremltools that users make: how a torch module is captured, and the options of `ct.convert`.
 
 Every entry of `CALLS` is one road. It runs in the witness, under the coremltools of the tree; it gets that module as
-`ct`, so that nothing here decides which coremltools it is. `target-NAME` stands for a deployment target by its name in
-`ct.target`, whichever there are.
+`ct`, so that nothing here decides which coremltools it is. `target-NAME` and `pipeline-NAME` stand for a deployment
+target and a ready-made pipeline of passes by the tree's own name for them, whichever there are.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mish_guard.errors import UsageError
 from mish_guard.records import Backend, Frontend
 
 TARGET = "target-"
+PIPELINE = "pipeline-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,10 @@ def convert(ct: Any, call: str, request: Request) -> Any:
     """The converted model of a call; raises whatever coremltools raises, UsageError for a call that there is not."""
     if call.startswith(TARGET):
         return _target(ct, request, call.removeprefix(TARGET))
+    if call.startswith(PIPELINE):
+        return _pipeline(ct, request, call.removeprefix(PIPELINE).replace("-", "_"))
     if call not in CALLS:
-        msg = f"No call is called '{call}'. Choose from: {', '.join(CALLS)}, {TARGET}NAME."
+        msg = f"No call is called '{call}'. Choose from: {', '.join(CALLS)}, {TARGET}NAME, {PIPELINE}NAME."
         raise UsageError(msg)
     return CALLS[call](ct, request)
 
@@ -118,12 +121,9 @@ def _single_io(ct: Any, request: Request) -> Any:
     )
 
 
-def _pipeline(name: str) -> Call:
-    def call(ct: Any, request: Request) -> Any:
-        pipeline = ct.PassPipeline.EMPTY if name == "empty" else ct.PassPipeline(pipeline_name=name)
-        return _plain(ct, request, pass_pipeline=pipeline)
-
-    return call
+def _pipeline(ct: Any, request: Request, name: str) -> Any:
+    """A ready-made pipeline of passes; raises ValueError for one that the tree has not."""
+    return _plain(ct, request, pass_pipeline=ct.PassPipeline.get_pipeline(name))
 
 
 def _units(name: str) -> Call:
@@ -253,9 +253,6 @@ CALLS: dict[str, Call] = {
     "outputs": _outputs,
     "half-io": _half_io,
     "single-io": _single_io,
-    **{f"pipeline-{name.replace('_', '-')}": _pipeline(name) for name in ("default", "cleanup", "empty")},
-    "pipeline-palettization": _pipeline("default_palettization"),
-    "pipeline-sparsification": _pipeline("default_sparsification"),
     "units-cpu": _units("CPU_ONLY"),
     "units-ne": _units("CPU_AND_NE"),
     "units-gpu": _units("CPU_AND_GPU"),

@@ -66,7 +66,7 @@ def convert_recipe(recipe: Recipe, path: Path) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """Who would convert: versions, where coremltools lies, its converter of mish, and the targets that it knows.
+    """Who would convert: versions, where coremltools lies, and its converter of mish.
 
     Raises whatever the import of coremltools raises.
     """
@@ -81,7 +81,6 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "path": str(Path(coremltools.__file__).parent),
         "converter": None if converter is None else _digest(converter),
-        "targets": [target.name for target in coremltools.target],
     }
 
 

@@ -53,7 +53,7 @@ class Interpreter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a witness says of itself: not evidence, only names for the report; `targets` are asked for as roads."""
+    """What a witness says of itself: not evidence, only names for the report."""
 
     coremltools: str
     torch: str
@@ -61,7 +61,6 @@ class Hello:
     python: str
     path: str
     converter: str | None
-    targets: tuple[str, ...]
 
 
 class WitnessLostError(Exception):
@@ -411,12 +410,7 @@ def _hello_of(family: _Family) -> Hello | Exception:
         )
     converter = said.get("converter")
     texts = {name: str(said.get(name))[:200] for name in ("coremltools", "torch", "numpy", "python", "path")}
-    targets = said.get("targets")
-    return Hello(
-        **texts,
-        converter=None if converter is None else str(converter)[:64],
-        targets=tuple(str(each)[:40] for each in targets[:100]) if isinstance(targets, list) else (),
-    )
+    return Hello(**texts, converter=None if converter is None else str(converter)[:64])
 
 
 def _where(last_words: str) -> str:

@@ -11,15 +11,18 @@ from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import UnreadableFileError, UsageError
-from mish_guard.records import Backend, CellKey, Family, Frontend, Role
+from mish_guard.records import Backend, CellKey, Family, Frontend, Offered, Role
 
-# The call that stands for one call for each deployment target of the tree.
+# The calls that stand for one call for each deployment target of the tree, and for each ready-made pipeline.
 EVERY_TARGET = "target-*"
+EVERY_PIPELINE = "pipeline-*"
 
 # The deployment targets whose models are neural networks.
 _BEFORE_ML_PROGRAMS = frozenset({"iOS13", "iOS14"})
 
 DEFAULT = Path(__file__).parent / "matrix.yml"
+
+NOTHING = Offered(targets=(), pipelines=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +41,10 @@ class Place:
     is_neural_engine: bool
 
 
-def load(path: Path, places: Sequence[Place], targets: Sequence[str] = ()) -> tuple[Cell, ...]:
+def load(path: Path, places: Sequence[Place], offered: Offered = NOTHING) -> tuple[Cell, ...]:
     """Every cell of the matrix file at every place, in the file's order; roads last.
 
-    `targets` are the deployment targets that the tree knows, for the roads that take each of them.
+    `offered` is what the tree offers, for the roads that take each deployment target or pipeline of passes.
 
     The negative control and the known gaps concern the Neural Engine only: elsewhere the control is left out and a
     gap is an ordinary cell. Raises UnreadableFileError for a file that does not follow the schema or names a cell
@@ -50,7 +53,7 @@ def load(path: Path, places: Sequence[Place], targets: Sequence[str] = ()) -> tu
     document = files.read_yaml(path)
     files.validate(document, "matrix", path)
     _add_own(document, path)
-    groups = [*document["groups"], *_routes(document.get("roads"), targets)]
+    groups = [*document["groups"], *_routes(document.get("roads"), offered)]
     cells = tuple(cell for group in groups for cell in _cells(group, places))
     repeated = next((key for key, count in Counter(str(cell.key) for cell in cells).items() if count > 1), None)
     if repeated is not None:
@@ -93,7 +96,7 @@ def _add_own(document: Mapping[str, Any], path: Path) -> None:
             networks.add(each)
 
 
-def _routes(section: Mapping[str, Any] | None, targets: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _routes(section: Mapping[str, Any] | None, offered: Offered) -> Iterator[dict[str, Any]]:
     """The routes of the section `roads` as groups of cells."""
     if section is None:
         return
@@ -101,7 +104,7 @@ def _routes(section: Mapping[str, Any] | None, targets: Sequence[str]) -> Iterat
 
     for route in section["routes"]:
         for backend in route["backends"]:
-            calls = [each for call in route["calls"] for each in _calls(call, Backend(backend), targets)]
+            calls = [each for call in route["calls"] for each in _calls(call, Backend(backend), offered)]
             yield {
                 "family": Family.ROADS.value,
                 "cases": [case for call in calls for net in route["nets"] for case in roads.names(call, net)],
@@ -112,13 +115,15 @@ def _routes(section: Mapping[str, Any] | None, targets: Sequence[str]) -> Iterat
             }
 
 
-def _calls(call: str, backend: Backend, targets: Sequence[str]) -> Iterator[str]:
-    """The call itself; for the one that stands for every target, those targets that can have the backend."""
-    if call != EVERY_TARGET:
+def _calls(call: str, backend: Backend, offered: Offered) -> Iterator[str]:
+    """The call itself; for one that stands for many, those that the tree offers and the backend can have."""
+    if call == EVERY_TARGET:
+        wanted = backend is Backend.NEURALNETWORK
+        yield from (f"target-{name}" for name in offered.targets if (name in _BEFORE_ML_PROGRAMS) is wanted)
+    elif call == EVERY_PIPELINE:
+        yield from (f"pipeline-{name.replace('_', '-')}" for name in offered.pipelines)
+    else:
         yield call
-        return
-    wanted = backend is Backend.NEURALNETWORK
-    yield from (f"target-{name}" for name in targets if (name in _BEFORE_ML_PROGRAMS) is wanted)
 
 
 def _cells(group: dict[str, Any], places: Sequence[Place]) -> Iterator[Cell]:

@@ -44,8 +44,8 @@ class Session:
         ]
         self._who = locate.interpreter(order.candidate)
         self.candidate = identify.identify(self._who, order.lowering)
-        targets = locate.targets(Path(self.candidate.path))
-        self.cells = plan.chosen(plan.load(self._matrix, self.places, targets), order.only)
+        offered = locate.offered(Path(self.candidate.path))
+        self.cells = plan.chosen(plan.load(self._matrix, self.places, offered), order.only)
         for name in {cell.key.case for cell in self.cells}:
             networks.case(name)
             own = networks.own(name)

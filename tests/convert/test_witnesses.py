@@ -65,7 +65,6 @@ def test_a_recipe_becomes_a_package_of_the_tree_that_is_named(testify: Testify) 
     assert witnesses.package(recipe("rank-1", backend=Backend.NEURALNETWORK)).suffix == ".mlmodel"
     assert witnesses.hello.coremltools == "9.0"
     assert witnesses.hello.path.endswith("/tree/coremltools")
-    assert "iOS17" in witnesses.hello.targets
 
 
 # What the converter of one tree does, by the rank of its input.
