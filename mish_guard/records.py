@@ -63,11 +63,12 @@ class Role(str, enum.Enum):
 
 
 class Frontend(str, enum.Enum):
-    """The road from PyTorch into coremltools."""
+    """The way into coremltools: how PyTorch is captured, or MIL, its own language, written by hand."""
 
     TORCHSCRIPT = "torchscript"
     EXPORT = "export"
     EXPORT_DECOMPOSED = "export-decomposed"
+    MIL = "mil"
     STORED = "stored"
 
 

@@ -43,6 +43,10 @@ WHICH = """    import sys
 """
 
 
+# Where coremltools is not asked for mish: PyTorch has taken it apart, or the user has.
+BY_HAND = (Frontend.EXPORT_DECOMPOSED, Frontend.MIL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Road:
     """One branch of a net on its road."""
@@ -57,9 +61,10 @@ class Road:
         return f"{self.call}+{self.net}+{self.branch}/{self.frontend.value}/{self.backend.value}"
 
     @property
-    def is_single(self) -> bool:
-        """Whether the converted program computes in single precision, in which softplus has no cliff."""
-        return self.backend is Backend.MLPROGRAM_FP32 or self.call == "pipeline-empty"
+    def has_no_cliff(self) -> bool:
+        """Whether softplus computes in single precision, or while it is converted: the results are those of mish."""
+        is_single = self.backend is Backend.MLPROGRAM_FP32 or self.call == "pipeline-empty"
+        return is_single or self.branch == "constant"
 
     @property
     def condition(self) -> str:
@@ -99,7 +104,7 @@ def _all() -> list[Road]:
     found: dict[tuple[Any, ...], list[Road]] = {}
     for cell in cells:
         key = cell.key
-        if key.family is Family.ROADS and key.frontend is not Frontend.EXPORT_DECOMPOSED:
+        if key.family is Family.ROADS and key.frontend not in BY_HAND:
             call, net, branch = key.case.split(roads.SEPARATOR)
             road = Road(call=call, net=net, branch=branch, frontend=key.frontend, backend=key.backend)
             found.setdefault((call, net, key.frontend, key.backend), []).append(road)
@@ -134,13 +139,13 @@ def test_softplus_behind_the_default_call_alone_is_found(invoke: Invoke, tmp_pat
 
 
 @pytest.mark.teeth
-@pytest.mark.parametrize("road", [road for road in ROADS[1:] if not road.is_single], ids=str)
+@pytest.mark.parametrize("road", [road for road in ROADS[1:] if not road.has_no_cliff], ids=str)
 def test_softplus_behind_one_road_is_found(road: Road, invoke: Invoke, tmp_path: Path) -> None:
     _check(road, invoke, tmp_path)
 
 
 @pytest.mark.teeth
-@pytest.mark.parametrize("road", [road for road in ROADS if road.is_single], ids=str)
-def test_softplus_in_single_precision_is_as_good_as_the_rest(road: Road, invoke: Invoke, tmp_path: Path) -> None:
+@pytest.mark.parametrize("road", [road for road in ROADS if road.has_no_cliff], ids=str)
+def test_softplus_that_has_no_cliff_is_as_good_as_the_rest(road: Road, invoke: Invoke, tmp_path: Path) -> None:
     ended = _gated(road, invoke, tmp_path)
     assert ended.code == ExitCode.PASS, ended.out

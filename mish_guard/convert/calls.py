@@ -221,6 +221,18 @@ def _channels_last(ct: Any, request: Request) -> Any:
     return _plain(ct, request, _captured(request, module, example))
 
 
+def _mil(ct: Any, request: Request) -> Any:
+    """Mish as MIL programs have it that are written by hand: no frontend sees it, every graph pass does."""
+    mb = ct.converters.mil.Builder
+    (shape,) = request.shapes
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=shape)])  # type: ignore[untyped-decorator]
+    def program(x: Any) -> Any:
+        return mb.mul(x=x, y=mb.tanh(x=mb.softplus(x=x)))
+
+    return _plain(ct, request, program)
+
+
 def _compressed(compress: Callable[[Any, Any], Any]) -> Call:
     """A converted model whose weights are compressed afterwards."""
     return lambda ct, request: compress(
@@ -269,6 +281,7 @@ CALLS: dict[str, Call] = {
     "half-module": _half_module,
     "double-module": _double_module,
     "channels-last": _channels_last,
+    "mil": _mil,
     "quantised": _compressed(_quantised),
     "palettised": _compressed(_palettised),
     "pruned": _compressed(_pruned),
