@@ -120,6 +120,12 @@ def _figures(folder: Path) -> Iterator[Figure]:
     rendered = [*guard, "report", str(folder / "results.json"), "--html", "--out", str(page)]
     yield Figure("page of the whole matrix: rendering", _best(rendered), 3.0, "s")
     yield Figure("page of the whole matrix: size", page.stat().st_size / 1e6, 1.5, "MB")
+    broken = folder / "broken"
+    broken.mkdir()
+    (broken / "file").write_text("[" * 100_000)
+    for words in (["judge", "{}"], ["gate", "--matrix", "{}"], ["scan", "{}"], ["store", "{}", "--reason", "x"]):
+        spent = _run([*guard, *(each.format(broken / "file") for each in words)], cwd=broken, code=2)
+        yield Figure(f"mish-guard {words[0]} of a file that is none", spent.wall, 2.0, "s")
     yield Figure("peak memory of the largest process of the gate", gate.memory / 2**30, 0.5, "GB")
 
 
@@ -143,13 +149,13 @@ def _best(command: Sequence[str]) -> float:
     return min(_run(command).wall for _ in range(3))
 
 
-def _run(command: Sequence[str], cwd: Path | None = None) -> Spent:
-    """What a command that must succeed took, with all that it started and waited for."""
+def _run(command: Sequence[str], cwd: Path | None = None, code: int = 0) -> Spent:
+    """What a command that must end with `code` took, with all that it started and waited for."""
     started = time.perf_counter()
     with subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode != code:
         msg = f"{' '.join(command[:4])} ended with status {process.returncode}; run it by hand to see why."
         raise SystemExit(msg)
     # Linux counts in kilobytes. The gate's own children count where they are the largest.

@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -21,15 +22,17 @@ from mish_guard.engines.emulator import profiles
 from mish_guard.errors import ExitCode, UsageError
 from mish_guard.judge import compare, defects
 from mish_guard.matrix import plan
-from mish_guard.matrix.measurer import Measurer
 from mish_guard.matrix.plan import Place
-from mish_guard.matrix.spot import Spot, spot
 from mish_guard.models import lowerings
 from mish_guard.numerics import ceiling, fp16
 from mish_guard.records import Candidate, CellKey, EngineName, Figures, Measurement
 from mish_guard.report import table, words
 from mish_guard.results import baseline, run_file
 from mish_guard.results.baseline import Baseline
+
+if TYPE_CHECKING:
+    from mish_guard.matrix.measurer import Measurer
+    from mish_guard.matrix.spot import Spot
 
 _WORST_BINADES = 5
 
@@ -52,16 +55,18 @@ def show(
     """
     key = CellKey.parse(name)
     _check_input(x)
+    last = _last_candidate(out)
     engine = registry.create("emulator" if key.place in profiles.PROFILES else "coreml", [key.place])
+    stored = _stored(engine, key, baselines or baseline.SHIPPED)
     place = Place(name=key.place, is_neural_engine=engine.is_neural_engine(key.place))
     cells = plan.load(matrix_file or plan.DEFAULT, [place])
     cell = next((cell for cell in cells if cell.key == key), plan.Cell(key=key, known_gap=None))
-    stored = _stored(engine, key, baselines or baseline.SHIPPED)
-    last = _last_candidate(out)
     used = lowering or (lowerings.AS_IS if last is None else last.lowering)
     interpreter = locate.interpreter(candidate)
     who = identify.identify(interpreter, used)
     _check_tree(who, last, out)
+    from mish_guard.matrix.measurer import Measurer  # imports torch: every mistake has been told by now
+
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.closing(Witnesses(interpreter, Path(folder), mark=processes.new_mark(), jobs=1)) as witnesses,
@@ -210,6 +215,8 @@ def _spot(measurer: Measurer, measured: Measurement, before: Measurement | None,
     change = compare.moved(measured, before) if is_within and before is not None else None
     if x is None and change is not None and change.grew:
         x = change.at
+    from mish_guard.matrix.spot import spot
+
     return spot(measurer.case(measured.key), measured, x)
 
 

@@ -104,6 +104,7 @@ def _strip(strip: Strip) -> RenderableType:
 
 def _worst(each: Worst) -> RenderableType:
     from rich.console import Group
+    from rich.padding import Padding
     from rich.text import Text
 
     finding = each.finding
@@ -111,8 +112,8 @@ def _worst(each: Worst) -> RenderableType:
     what += [words.interval(finding.interval)] if finding.interval else []
     what += [f"first wrong op {finding.first_wrong_op}"] if finding.first_wrong_op else []
     what += [f"reintroduces {finding.defect}"] if finding.defect else []
-    lines = [Text(finding.cell, style="bold"), Text(f"  {', '.join(what)}"), Text(f"  {finding.message}")]
-    return Group(*lines, *(Text(f"  {line}") for line in _moved(each.moved)))
+    below = [", ".join(what), finding.message, *_moved(each.moved)]
+    return Group(Text(finding.cell, style="bold"), *(Padding(Text(line), (0, 0, 0, 2)) for line in below))
 
 
 def _moved(change: Moved | None) -> Iterator[str]:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import io
 import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -196,3 +205,34 @@ def test_a_cell_that_cannot_be_compared_is_not_what_pictures_show() -> None:
     assert told.subject is not None
     assert told.subject.row.cell == "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
     assert told.strips[2].works
+
+
+def _on_a_terminal(columns: int, **environment: str) -> str:
+    """What `judge` prints on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    kept = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
+    command = [sys.executable, "-m", "mish_guard", *judge_arguments("fail")]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**kept, **environment}) as process:
+        os.close(theirs)
+        shown = b""
+        # Linux tells the end of a terminal as an error, macOS as nothing to read.
+        with contextlib.suppress(OSError):
+            while more := os.read(ours, 65536):
+                shown += more
+    os.close(ours)
+    assert process.returncode == ExitCode.FAIL
+    return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("columns", "environment", "coloured"),
+    [(80, {"TERM": "xterm"}, True), (200, {"TERM": "dumb"}, False), (80, {"TERM": "xterm", "NO_COLOR": "1"}, False)],
+    ids=["colours", "dumb", "NO_COLOR"],
+)
+def test_a_terminal_gets_what_it_can_show(columns: int, environment: dict[str, str], *, coloured: bool) -> None:
+    shown = _on_a_terminal(columns, **environment)
+    assert ("\x1b[" in shown) is coloured
+    body = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()[1:-1]
+    assert max(map(len, body)) <= columns
+    assert max(map(len, body)) > columns * 0.4

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from mish_guard import files
-from mish_guard.convert.conversion import quiet
 from mish_guard.engines.coreml import UNITS, machine, process
 from mish_guard.engines.coreml.machine import Device
 from mish_guard.errors import ExitCode, MachineError
@@ -128,6 +127,8 @@ def native_python(here: Device) -> Check:
 
 def library(name: str) -> Check:
     """One native library of coremltools loads, which no library of another architecture does."""
+    from mish_guard.convert.conversion import quiet  # imports torch, which `store` has no use for
+
     try:
         with quiet():
             importlib.import_module(f"coremltools.{name}")
