@@ -215,7 +215,8 @@ def next_step(facts: Facts) -> str:
         return f"Next: {commands_to_type.explain(facts.worst[0].finding.cell)}{intended}"
     if facts.exit_code is ExitCode.LOST:
         return f"Next: restore the cells, or store a new baseline: {commands_to_type.refresh()}"
-    if facts.exit_code is ExitCode.NO_BASELINE:
+    # Where the negative control is not caught, `refresh` stores nothing either.
+    if facts.exit_code is ExitCode.NO_BASELINE and Status.CONTROL_FAILED.value not in facts.counts:
         return f"Next: {commands_to_type.refresh()} to measure a baseline."
     if facts.partial is not None:
         return "Next: mish-guard gate, without --only, for the whole matrix."

@@ -151,16 +151,41 @@ def test_a_new_face_is_a_module_a_format_a_case_and_a_flag(checkout: Checkout) -
     assert "@ane\tover ceiling" in said
 
 
-def test_a_profile_of_ones_own_is_a_row_and_has_a_name_on_the_command_line(checkout: Checkout) -> None:
-    """docs/profile.md: its block of Python goes where the page says, and its command shows what it is for."""
+# `mish-guard` whose court, which is isolated, finds the copy: a Python that is told where it lies.
+ELSEWHERE = """
+import os, sys, pathlib
+wrapper = pathlib.Path("python")
+wrapper.write_text(f'#!/bin/sh\\n[ "$1" = -I ] && shift\\nPYTHONPATH="{os.getcwd()}" exec "{sys.executable}" "$@"\\n')
+wrapper.chmod(0o755)
+sys.executable = str(wrapper.absolute())
+from mish_guard import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def _with_own_profile(checkout: Checkout) -> None:
     page = (ROOT / "docs" / "profile.md").read_text(encoding="utf-8")
     row = page.partition("```python\n")[2].partition("```")[0]
     path = checkout.folder / "mish_guard" / "engines" / "emulator" / "profiles.py"
-    text = path.read_text(encoding="utf-8")
     listed = "ANE_FTZ, ANE_COARSE)}"
-    assert text.count(listed) == 1
+    assert path.read_text(encoding="utf-8").count(listed) == 1
     checkout.edit("mish_guard/engines/emulator/profiles.py", {"PROFILES = {": f"{row}\n"})
-    path.write_text(path.read_text().replace(listed, "ANE_FTZ, ANE_COARSE, MINE)}"))
+    path.write_text(path.read_text(encoding="utf-8").replace(listed, "ANE_FTZ, ANE_COARSE, MINE)}"))
+
+
+def test_the_gate_is_never_green_under_a_profile_without_the_cliff(checkout: Checkout, small_matrix: Path) -> None:
+    """docs/profile.md says what it ends with, and why."""
+    _with_own_profile(checkout)
+    arguments = ["--profile", "no-cliff", "--engine", "emulator", "--lowering", "exp", "--matrix", str(small_matrix)]
+    code, said = checkout.run("-c", ELSEWHERE, "gate", "-q", *arguments)
+    assert code == ExitCode.NO_BASELINE, said
+    assert said.startswith("INCONCLUSIVE (not armed)")
+    assert "the negative control was not caught" in said
+
+
+def test_a_profile_of_ones_own_is_a_row_and_has_a_name_on_the_command_line(checkout: Checkout) -> None:
+    """docs/profile.md: its block of Python goes where the page says, and its command shows what it is for."""
+    _with_own_profile(checkout)
     (step,) = steps(ROOT / "docs" / "profile.md")
     program, *words = shlex.split(step.command)
     assert program == "mish-guard"

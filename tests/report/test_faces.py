@@ -15,6 +15,8 @@ import jsonschema  # type: ignore[import-untyped]  # a test needs no stubs for o
 import pytest
 from markdown_it import MarkdownIt
 
+from mish_guard.errors import ExitCode
+from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Judgement
 from mish_guard.numerics import fp16
 from mish_guard.records import Attempt
@@ -312,6 +314,14 @@ def test_the_cell_that_is_shown_is_a_sweep_whose_outputs_were_kept() -> None:
     assert told_once.subject is not None
     assert told_once.subject.row.cell == told_once.worst[0].finding.cell
     assert facts.next_step(told_once) == f"Next: mish-guard explain '{told_once.worst[0].finding.cell}'"
+
+
+def test_nobody_is_sent_to_store_a_baseline_that_would_be_refused() -> None:
+    """Where the negative control is not caught there can be no baseline: nothing is said of measuring one."""
+    for name, sent in (("pass", "refresh"), ("inconclusive", "negative control can be caught")):
+        bare = facts.gather(verdict.judge(judgement(name).run, {}, defects.load_defects()))
+        assert bare.exit_code is ExitCode.NO_BASELINE
+        assert sent in facts.next_step(bare)
 
 
 def test_a_page_has_the_device_of_every_operation_of_what_it_shows() -> None:
