@@ -6,13 +6,13 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mish_guard.engines.emulator import bounds, profiles
 from mish_guard.engines.emulator.bounds import Bound
-from mish_guard.errors import ExitCode, UnsupportedOpError
+from mish_guard.errors import ExitCode, MachineError, UnsupportedOpError
 from mish_guard.judge import defects
 from mish_guard.models import lowerings
 from mish_guard.models.lowerings import Lowering
@@ -21,6 +21,9 @@ from mish_guard.records import Figures
 from mish_guard.report import html, pictures, table, words
 from mish_guard.report.formats import Format
 from mish_guard.results import run_file
+
+if TYPE_CHECKING:
+    from mish_guard.matrix.survey import Surveyed
 
 _HEADINGS = (
     "lowering",
@@ -57,7 +60,7 @@ def show(names: Sequence[str], profiles: Sequence[str], *, form: Format) -> Exit
     return ExitCode.PASS
 
 
-def _row(each: Any) -> tuple[str, ...]:
+def _row(each: Surveyed) -> tuple[str, ...]:
     figures, culprit = _figures(each), each.measurement.culprit
     return (
         each.lowering,
@@ -86,7 +89,7 @@ def _headed(lowering: Lowering) -> str:
     return f"{lowering.name} (recommended)" if lowering.recommended else lowering.name
 
 
-def _page(chosen: Sequence[str], measured: Sequence[Any]) -> str:
+def _page(chosen: Sequence[str], measured: Sequence[Surveyed]) -> str:
     """One page that shows side by side what each form costs in operations and in precision, and where it breaks."""
     place = measured[-1].measurement.key.place
     place = "ane" if any(each.measurement.key.place == "ane" for each in measured) else place
@@ -104,13 +107,13 @@ def _page(chosen: Sequence[str], measured: Sequence[Any]) -> str:
     )
 
 
-def _progress(measured: Iterable[Any]) -> Iterable[Any]:
+def _progress(measured: Iterable[Surveyed]) -> Iterable[Surveyed]:
     for each in measured:
         click.echo(f"{each.lowering} @ {each.measurement.key.place}", err=True)
         yield each
 
 
-def _allowed(each: Any) -> Bound | None:
+def _allowed(each: Surveyed) -> Bound | None:
     """The worst error that the measured accuracies allow; None where one of the operations has none."""
     try:
         return bounds.of_lowering(lowerings.get(each.lowering).build, profiles.get(each.measurement.key.place))
@@ -124,12 +127,14 @@ def _allowed_text(bound: Bound | None) -> str:
     return f"yes {bound.share.value:.2g}" if bound.is_robust else f"NO at {bound.share.at:.6g}"
 
 
-def _figures(each: Any) -> Figures:
-    figures: Figures = each.measurement.figures
-    return figures
+def _figures(each: Surveyed) -> Figures:
+    if each.measurement.figures is None:
+        msg = f"{each.lowering} has no figures: {each.measurement.failure}."
+        raise MachineError(msg)
+    return each.measurement.figures
 
 
-def _document(each: Any) -> dict[str, Any]:
+def _document(each: Surveyed) -> dict[str, object]:
     measurement = run_file.measurement_to_json(each.measurement)
     lowering, bound = lowerings.get(each.lowering), _allowed(each)
     return {

@@ -8,13 +8,13 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
 from mish_guard import files
 from mish_guard.engines.emulator import package, profiles, reader
+from mish_guard.engines.emulator.graph import Array
 from mish_guard.errors import ExitCode, UsageError
 from mish_guard.report import scanned, table
 from mish_guard.report.formats import Format
@@ -59,7 +59,7 @@ def predict(model: Path, profile: str, *, given: str, out: Path) -> ExitCode:
     return ExitCode.PASS
 
 
-def _write(out: Path, outputs: Mapping[str, Any]) -> None:
+def _write(out: Path, outputs: Mapping[str, Array]) -> None:
     """The file as a whole, or nothing."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **outputs)
@@ -72,7 +72,7 @@ def _write(out: Path, outputs: Mapping[str, Any]) -> None:
         raise UsageError(msg) from error
 
 
-def _extremes(values: Any) -> str:
+def _extremes(values: Array) -> str:
     if not values.size or values.dtype.kind != "f":
         return f"{values.size} values"
     lost = int(values.size - np.count_nonzero(np.isfinite(values)))
@@ -96,7 +96,7 @@ def _print(found: Scanned) -> None:
     click.echo("Emulated from published measurements (docs/evidence.md): no hardware was measured.")
 
 
-def _document(found: Scanned) -> dict[str, Any]:
+def _document(found: Scanned) -> dict[str, object]:
     return {
         "model": found.model.name,
         "operations": len(found.view.nodes),
@@ -116,7 +116,7 @@ def _document(found: Scanned) -> dict[str, Any]:
     }
 
 
-def _trial(each: Trial) -> dict[str, Any]:
+def _trial(each: Trial) -> dict[str, object]:
     wrong = each.culprit
     first = None
     if wrong is not None:

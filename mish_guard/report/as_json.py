@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
 
 from mish_guard import commands_to_type
 from mish_guard.judge.status import Row
@@ -17,7 +17,7 @@ from mish_guard.results.run_file import SCHEMA_VERSION
 _CONTROLS = {Role.NEGATIVE_CONTROL: "negative", Role.POSITIVE_CONTROL: "positive"}
 
 
-def document(facts: Facts) -> dict[str, Any]:
+def document(facts: Facts) -> dict[str, object]:
     """The object that `mish-guard gate --format json` prints."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -46,7 +46,7 @@ def document(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _evidence(facts: Facts) -> dict[str, Any]:
+def _evidence(facts: Facts) -> dict[str, object]:
     found = facts.evidence
     return {
         "engine": found.engine,
@@ -59,7 +59,7 @@ def _evidence(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _controls(facts: Facts) -> dict[str, Any]:
+def _controls(facts: Facts) -> dict[str, object]:
     """How many controls did what they must, of how many."""
     counts = {
         _CONTROLS[strip.role]: {"ok": strip.good, "of": strip.of} for strip in facts.strips if strip.role in _CONTROLS
@@ -67,16 +67,16 @@ def _controls(facts: Facts) -> dict[str, Any]:
     return {**counts, "error": facts.controls_error}
 
 
-def _kind(kind: Kind) -> dict[str, Any]:
+def _kind(kind: Kind) -> dict[str, object]:
     first = kind.members[0]
     return {"name": kind.name, "count": len(kind.members), "first": first.cell, "message": first.message}
 
 
-def _worst(each: Worst) -> dict[str, Any]:
+def _worst(each: Worst) -> dict[str, object]:
     return {"cell": each.finding.cell, "moved": None if each.moved is None else dataclasses.asdict(each.moved)}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding) -> dict[str, object]:
     return {
         "cell": finding.cell,
         "status": finding.status.value,
@@ -89,7 +89,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _gap(row: Row, defects: Any) -> dict[str, Any]:
+def _gap(row: Row, defects: Mapping[str, str]) -> dict[str, object]:
     cell = row.measurement
     figures = None if cell is None else cell.figures
     return {
@@ -100,7 +100,7 @@ def _gap(row: Row, defects: Any) -> dict[str, Any]:
     }
 
 
-def _interval(interval: BadInterval) -> dict[str, Any]:
+def _interval(interval: BadInterval) -> dict[str, object]:
     return {
         "first": interval.first,
         "first_bits": hex_bits(interval.first),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from mish_guard.judge import compare
 from mish_guard.judge.baseline_diff import Change, Changes
@@ -36,7 +35,7 @@ def markdown(found: Changes) -> str:
     return "\n".join([f"**{found.summary}**", "", *faces.table(_COLUMNS, rows(found))]) + "\n"
 
 
-def document(found: Changes) -> dict[str, Any]:
+def document(found: Changes) -> dict[str, object]:
     """The same as JSON types."""
     return {
         "summary": found.summary,
@@ -79,7 +78,7 @@ def _row(each: Change) -> tuple[str, ...]:
     return each.cell, each.how, moved.name, words.number(moved.before), words.number(moved.after)
 
 
-def _moved(each: Change) -> dict[str, Any] | None:
+def _moved(each: Change) -> dict[str, object] | None:
     moved = compare.moved(each.after, each.before)
     return None if moved is None else dataclasses.asdict(moved)
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mish_guard import commands_to_type, files
 from mish_guard.judge.status import Status
@@ -21,6 +21,10 @@ from mish_guard.report import pictures, series, words
 from mish_guard.report.facts import Facts, next_step
 from mish_guard.results import curves
 from mish_guard.results.curves import Curves, Trace
+
+if TYPE_CHECKING:
+    import jinja2
+    from markupsafe import Markup
 
 FOLDER = files.DATA / "report"
 
@@ -85,18 +89,18 @@ def page(facts: Facts, kept: Curves) -> str:
     )
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: object) -> str:
     """A template of the package, filled in; everything but our own pictures, styles and scripts is escaped."""
     return str(_environment().get_template(template).render(css=_safe(_file("report.css") + _uplot_css()), **values))
 
 
-def safe_picture(svg: str, identity: str, title: str) -> Any:
+def safe_picture(svg: str, identity: str, title: str) -> Markup | str:
     """A picture of ours for a template; empty for an empty one."""
     return _safe(pictures.themed(svg, identity, title)) if svg else ""
 
 
 @functools.cache
-def _environment() -> Any:
+def _environment() -> jinja2.Environment:
     import jinja2
     import markupsafe
 
@@ -108,7 +112,7 @@ def _environment() -> Any:
     return made
 
 
-def _safe(text: str) -> Any:
+def _safe(text: str) -> Markup:
     import markupsafe
 
     return markupsafe.Markup(text)  # noqa: S704 - files of the package and pictures of ours, never a run's words
@@ -130,7 +134,7 @@ def _hash(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _pictures(facts: Facts, kept: Curves) -> dict[str, Any]:
+def _pictures(facts: Facts, kept: Curves) -> dict[str, Markup | str]:
     lines = pictures.lines(facts, kept)
     return {
         "cliff": safe_picture(pictures.cliff(facts, lines), "p1", "mish over x, from -20 to 20 and from 10.2 to 10.6"),

@@ -54,12 +54,12 @@ def document(facts: Facts) -> dict[str, Any]:
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _rule(signature: Signature) -> dict[str, Any]:
+def _rule(signature: Signature) -> dict[str, object]:
     text = _RULES.get(signature, signature.value)
     return {"id": signature.value, "shortDescription": {"text": text}, "fullDescription": {"text": text}}
 
 
-def _result(kind: Kind, facts: Facts, rules: list[str]) -> dict[str, Any]:
+def _result(kind: Kind, facts: Facts, rules: list[str]) -> dict[str, object]:
     first = kind.members[0]
     level = "error" if first.status in _ERRORS else "note" if first.status in _GOOD else "warning"
     more = f" and {words.count(len(kind.members) - 1, 'more cell')}" if len(kind.members) > 1 else ""
@@ -87,7 +87,7 @@ def _plain(text: str) -> str:
     return text.replace("\\", "\\\\").replace("[", "\\[").replace("{", "{{").replace("}", "}}")
 
 
-def _location(facts: Facts) -> dict[str, Any]:
+def _location(facts: Facts) -> dict[str, object]:
     place = {
         "artifactLocation": {"uri": CONVERTERS},
         "region": {"startLine": facts.candidate.converter_line or 1},

@@ -94,3 +94,18 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     assert "released converter falls to 0" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_yaml_of_the_readme_is_that_of_the_guide() -> None:
+    """tests/workflows/test_fork.py runs the guide's."""
+    readme, guide = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/workflows.md"))
+    assert _first_yaml(readme) == _first_yaml(guide)
+
+
+def _first_yaml(page: str) -> str:
+    return page.partition("```yaml\n")[2].partition("```")[0]
+
+
+def test_no_line_of_the_changelog_is_wider_than_the_code() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 120] == []

@@ -270,7 +270,7 @@ def test_json_says_the_same_as_the_other_faces(name: str) -> None:
     document = as_json.document(told(name))
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["meaning"] == told(name).meaning
-    assert document["verdict"] in text.render(told(name)).splitlines()[0]
+    assert str(document["verdict"]) in text.render(told(name)).splitlines()[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
