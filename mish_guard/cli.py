@@ -34,8 +34,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and raises nothing."""
-    with _polite_signals():
-        return _ended(arguments)
+    try:
+        with _polite_signals():
+            return _ended(arguments)
+    except KeyboardInterrupt:
+        # It came while the ending was under way: an error was being told, or the signals were given back.
+        return ExitCode.INTERRUPTED
 
 
 def _ended(arguments: Sequence[str] | None) -> int:

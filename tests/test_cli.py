@@ -114,6 +114,23 @@ def test_a_reader_who_leaves_is_no_crash(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("where", ["_run", "_complain", "_no_output"])
+def test_a_signal_at_any_moment_ends_with_130(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where an ending is already under way: an error is being told, or there is nobody to tell."""
+
+    def interrupted(*_: object) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    def without_output(*_: object) -> int:
+        raise OSError
+
+    if where == "_no_output":
+        monkeypatch.setattr(cli, "_run", without_output)
+    monkeypatch.setattr(cli, where, interrupted)
+    assert cli.main(["judge", "missing.json"]) == ExitCode.INTERRUPTED
+
+
 def test_an_interrupted_run_ends_with_130_and_records_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "mish_guard", "gate", "--out", str(tmp_path)],

@@ -29,6 +29,8 @@ MOST_BYTES = 64_000_000
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)|\x1b.?|\x9b[0-?]*[ -/]*[@-~]", re.DOTALL
 )
+# In JSON: a character that is written as an escape, other than a quotation mark and a backslash.
+_ESCAPED = re.compile(r'\\[^"\\]')
 # Characters that show nothing, or that change how their neighbours are shown: controls, formats (bidi marks among
 # them), lone surrogates, private use, unassigned, line and paragraph separators.
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -49,6 +51,14 @@ def printable_document(document: Any) -> Any:
     if isinstance(document, dict):
         return {printable(key): printable_document(value) for key, value in document.items()}
     return [printable_document(each) for each in document] if isinstance(document, list) else document
+
+
+def is_printable_json(text: str) -> bool:
+    """Whether nothing in a document has to be made printable, told by its JSON; False where that cannot be told.
+
+    JSON escapes what is not ASCII and every control character but one, which is not printable.
+    """
+    return text.isprintable() and not _ESCAPED.search(text)
 
 
 def check_writable(folder: Path) -> None:

@@ -75,9 +75,8 @@ def load(path: Path) -> Baseline:
         msg = f"There is no baseline '{path}'. Measure one: mish-guard refresh --reason '…'"
         raise MissingBaselineError(msg)
     document = files.read_json(path)
-    body = run_file.check_seal(document, path)
+    body = run_file.opened(document, path)
     files.validate(document, "baseline", path)
-    body = files.printable_document(body)
     cells = {key: run_file.measurement_from_json(cell) for key, cell in body["cells"].items()}
     cells = run_file.with_figures(cells, path)
     wrong = next((key for key, cell in cells.items() if str(cell.key) != key), None)

@@ -73,12 +73,12 @@ def read(path: Path, run: Run) -> Curves:
     """
     if not path.exists():
         return Curves()
-    document = run_file.check_seal(files.read_json(path), path)
+    document = run_file.opened(files.read_json(path), path)
     files.validate(document, "curves", path)
     outputs = {cell: _unpacked(cell, packed, path) for cell, packed in document["outputs"].items()}
     return Curves(
         outputs={cell: values for cell, values in outputs.items() if _belongs(cell, values, run)},
-        traces={cell: _trace(files.printable_document(each)) for cell, each in document["traces"].items()},
+        traces={cell: _trace(each) for cell, each in document["traces"].items()},
         bars=document.get("bars", {}),
     )
 

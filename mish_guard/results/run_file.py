@@ -52,6 +52,17 @@ def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_seal(document: Any, path: Path) -> dict[str, Any]:
     """The document without its hash; raises UnreadableFileError if its version or its content is not as written."""
+    return _unsealed(document, path)[0]
+
+
+def opened(document: Any, path: Path) -> dict[str, Any]:
+    """A sealed document as `check_seal` gives it, with every text of it printable."""
+    body, text = _unsealed(document, path)
+    return body if files.is_printable_json(text) else dict(files.printable_document(body))
+
+
+def _unsealed(document: Any, path: Path) -> tuple[dict[str, Any], str]:
+    """The document without its hash, and the text that the hash is of."""
     if not isinstance(document, dict) or not isinstance(document.get("schema_version"), int):
         msg = f"'{path}' has no schema_version: it is not a file of mish-guard."
         raise UnreadableFileError(msg)
@@ -65,10 +76,11 @@ def check_seal(document: Any, path: Path) -> dict[str, Any]:
         msg = f"'{path}' has schema version {version}; this mish-guard reads {SCHEMA_VERSION}. Measure again."
         raise OutdatedFileError(msg)
     body = {key: value for key, value in document.items() if key != "sha256"}
-    if document.get("sha256") != files.sha256(files.canonical_json(body)):
+    text = files.canonical_json(body)
+    if document.get("sha256") != files.sha256(text):
         msg = f"'{path}' was changed after it was written: its sha256 does not match. Measure again or restore it."
         raise UnreadableFileError(msg)
-    return body
+    return body, text
 
 
 def write_run(path: Path, report: Mapping[str, Any]) -> None:
@@ -79,10 +91,9 @@ def write_run(path: Path, report: Mapping[str, Any]) -> None:
 def read_run(path: Path) -> Run:
     """The run in a results file; raises UnreadableFileError for anything but a complete file of this version."""
     document = files.read_json(path)
-    body = check_seal(document, path)
+    body = opened(document, path)
     files.validate(document, "results", path)
-    diff = body["mish_guard"]["candidate"]["diff"]
-    body = files.printable_document(body)
+    diff = document["mish_guard"]["candidate"]["diff"]
     body["mish_guard"]["candidate"]["diff"] = diff  # of many lines; it is only ever written to a file of its own
     tests = [test["metadata"]["measurement"] for test in body["tests"] if "measurement" in test.get("metadata", {})]
     return run_from_json(body["mish_guard"], _by_key(tests, path), path)
