@@ -29,15 +29,16 @@ def _page(folder: Path, outcomes: list[Outcome]) -> Path:
 
 def test_the_page_says_again_what_it_was_written_from(tmp_path: Path) -> None:
     found = conformance.stored(_page(tmp_path, OUTCOMES))
-    assert found == conformance.Stored(sample=40, seed=3, share=97.4, refused=1)
+    assert found == conformance.Stored(sample=40, seed=3, share=97.4, refused=1, explained=0)
     assert conformance.dropped(OUTCOMES, found) == ""
 
 
-@pytest.mark.parametrize("kind", ["refused", "wrong", "crashed"])
+@pytest.mark.parametrize("kind", ["refused", "wrong", "crashed", "explained"])
 def test_one_test_that_is_no_longer_right_is_a_drop(kind: str, tmp_path: Path) -> None:
     found = conformance.stored(_page(tmp_path, OUTCOMES))
     fallen = [dataclasses.replace(OUTCOMES[0], kind=kind), *OUTCOMES[1:]]
-    assert "94.7 %" in conformance.dropped(fallen, found)
+    share = "97.3 %" if kind == "explained" else "94.7 %"
+    assert f"Right: {share}" in conformance.dropped(fallen, found)
 
 
 def test_a_page_without_figures_is_told(tmp_path: Path) -> None:
@@ -62,6 +63,22 @@ def test_what_was_stopped_goes_on_with_what_is_not_right_yet(tmp_path: Path, mon
     assert conformance.measured(options, tmp_path) == [OUTCOMES[1], OUTCOMES[0]]
     assert told == [OUTCOMES[1].test]
     assert [path.name for path in kept.iterdir()] == ["outcomes.jsonl"]
+
+
+def test_what_is_explained_counts_for_neither_side_and_is_told() -> None:
+    reasons = [{"test": "TestPad::test_pad[1?]", "kind": "wrong", "reason": "by its own fault"}]
+    wrong = [dataclasses.replace(each, kind="wrong") if "[12]" in each.test else each for each in OUTCOMES]
+    (excused,) = (each for each in conformance.excused(wrong, reasons) if each.kind == "explained")
+    assert excused.test.endswith("test_pad[12]")
+    page = conformance.document(conformance.excused(wrong, reasons), seed=3, sample=40)
+    assert "Right: **97.3 %**, and 94.7 % if" in page
+    assert "| all | 36 | 0 | 1 | 0 | 1 |" in page
+
+
+def test_a_test_that_came_to_no_end_has_crashed(tmp_path: Path) -> None:
+    (tmp_path / "0.jsonl").write_text(json.dumps(dataclasses.asdict(OUTCOMES[0])) + "\n", encoding="utf-8")
+    (tmp_path / "0.begun").write_text(f"{OUTCOMES[0].test}\n{OUTCOMES[1].test}\n", encoding="utf-8")
+    assert [each.kind for each in conformance._ended(tmp_path / "0.jsonl")] == ["right", "crashed"]
 
 
 def test_every_reason_is_for_one_test_and_one_kind() -> None:
