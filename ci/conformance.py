@@ -104,7 +104,7 @@ def measured(options: argparse.Namespace, folder: Path) -> list[Outcome]:
     kept = options.keep or folder
     kept.mkdir(parents=True, exist_ok=True)
     known = [each for path in sorted(kept.glob("*.jsonl")) for each in _read(path) if each.kind not in BAD]
-    (folder / "known").write_text("\n".join(each.test for each in known), encoding="utf-8")
+    (folder / "known").write_text(json.dumps([each.test for each in known]), encoding="utf-8")
     fresh = _outcomes(options, folder)
     _keep(kept / "outcomes.jsonl", [*known, *fresh])
     return _without_broken([*known, *fresh], folder)
@@ -140,7 +140,7 @@ def _ended(path: Path) -> list[Outcome]:
     """The outcomes that a process wrote down, and a crash for every test that it began with and did not come to."""
     outcomes, begun = _read(path), path.with_suffix(".begun")
     found = {each.test for each in outcomes}
-    names = begun.read_text(encoding="utf-8").splitlines() if begun.exists() else []
+    names = json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else []
     return outcomes + [Outcome(test=name, kind="crashed", said=_NO_END) for name in names if name not in found]
 
 
@@ -259,9 +259,10 @@ PAGE = """# Conformance
 
 How the emulator does on coremltools' own tests, which ship in its wheel: the operations of the PyTorch frontend, the
 stateful models, and the operations of MIL, on every backend, opset and frontend that there is. They are run by
-`ci/conformance --write` ({chosen}). A test is right if it passes at coremltools' tolerances and, in half precision,
-also at 2e-2 + 2e-2 of the size. Tests that predict nothing, and tests that fail without a prediction too, are not
-counted.
+`ci/conformance --write` ({chosen}), every one seeded by its name.
+`ci/conformance --check` measures them again and is red if fewer are right. A test is right if it passes at
+coremltools' tolerances and, in half precision, also at 2e-2 + 2e-2 of the size. Tests that predict nothing, and tests
+that fail without a prediction too, are not counted.
 
 Right: **{share:.1f} %**, and {whole:.1f} % if those that are explained count against the emulator.
 

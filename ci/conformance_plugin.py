@@ -25,7 +25,7 @@ SAMPLE = int(os.environ.get("CONFORMANCE_SAMPLE", "0"))
 SHARD, SHARDS = (int(each) for each in os.environ.get("CONFORMANCE_SHARD", "0/1").split("/"))
 RESULTS = os.environ.get("CONFORMANCE_RESULTS", "conformance.jsonl")
 
-# Tests, one a line, whose outcome is known from an earlier run.
+# A list of the tests whose outcome is known from an earlier run.
 KNOWN = os.environ.get("CONFORMANCE_KNOWN", "")
 
 # coremltools allows half precision an error of 0.5 + 5 %; here it is also held to this.
@@ -68,6 +68,12 @@ def chosen(nodeids: list[str], seed: str, sample: int) -> set[str]:
     return {ranked[index] for index in order[:sample]}
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Parameters that some modules draw as they are imported, and that are part of the names of their tests."""
+    if isinstance(collector, pytest.Module):
+        _seed(collector.path.name)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the sample, and of it the share of this process."""
     wanted = chosen([item.nodeid for item in items if not _converts_only(item)], SEED, SAMPLE)
@@ -75,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted -= {item.nodeid for item in items if name_of(item) in known}
     kept = sorted((item for item in items if item.nodeid in wanted), key=lambda item: item.nodeid)[SHARD::SHARDS]
     names = {item.nodeid for item in kept}
-    Path(RESULTS).with_suffix(".begun").write_text("".join(f"{name_of(item)}\n" for item in kept), encoding="utf-8")
+    Path(RESULTS).with_suffix(".begun").write_text(json.dumps(list(map(name_of, kept))), encoding="utf-8")
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in names])
     items[:] = [item for item in items if item.nodeid in names]
 
@@ -86,7 +92,7 @@ def name_of(item: pytest.Item) -> str:
 
 
 def _known() -> set[str]:
-    return set(Path(KNOWN).read_text(encoding="utf-8").splitlines()) if KNOWN else set()
+    return set(json.loads(Path(KNOWN).read_text(encoding="utf-8"))) if KNOWN else set()
 
 
 def _converts_only(item: pytest.Item) -> bool:
@@ -136,7 +142,11 @@ def _watch_comparisons() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Inputs and weights that depend on the test's name only: most tests draw them and set no seed."""
-    seed = zlib.crc32(name_of(item).encode())
+    _seed(name_of(item))
+
+
+def _seed(name: str) -> None:
+    seed = zlib.crc32(name.encode())
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the generator that the tests use
     torch.manual_seed(seed)
@@ -145,7 +155,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
     """One line per test; one that is skipped, or fails, in its preparation comes no further."""
-    report = yield
+    report: Any = yield
     if call.when == "call" or (call.when == "setup" and not report.passed):
         kind, said = _judged(report, call)
         line = {"test": name_of(item), "kind": kind, "said": said[:600]}

@@ -55,7 +55,7 @@ def test_what_was_stopped_goes_on_with_what_is_not_right_yet(tmp_path: Path, mon
     told: list[str] = []
 
     def run(_: object, folder: Path) -> list[Outcome]:
-        told.extend((folder / "known").read_text(encoding="utf-8").splitlines())
+        told.extend(json.loads((folder / "known").read_text(encoding="utf-8")))
         return [OUTCOMES[0]]
 
     monkeypatch.setattr(conformance, "_outcomes", run)
@@ -77,7 +77,8 @@ def test_what_is_explained_counts_for_neither_side_and_is_told() -> None:
 
 def test_a_test_that_came_to_no_end_has_crashed(tmp_path: Path) -> None:
     (tmp_path / "0.jsonl").write_text(json.dumps(dataclasses.asdict(OUTCOMES[0])) + "\n", encoding="utf-8")
-    (tmp_path / "0.begun").write_text(f"{OUTCOMES[0].test}\n{OUTCOMES[1].test}\n", encoding="utf-8")
+    begun = [OUTCOMES[0].test, "test_of[array([1,\n 2])]"]
+    (tmp_path / "0.begun").write_text(json.dumps(begun), encoding="utf-8")
     assert [each.kind for each in conformance._ended(tmp_path / "0.jsonl")] == ["right", "crashed"]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mish_guard.engines.emulator import fields
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor, widen
 from mish_guard.engines.emulator.reader import Weights
 from mish_guard.errors import UnreadableFileError, UnsupportedOpError
@@ -44,8 +45,11 @@ _NARROW: dict[int, tuple[int, bool]] = {
 # The opsets of MIL programs, as the iOS version that brought them.
 _OPSETS = {"CoreML5": 15, "CoreML6": 16, "CoreML7": 17, "CoreML8": 18, "CoreML9": 26}
 
-# Attributes that say nothing about values.
-_SILENT_ATTRIBUTES = frozenset({"name", "val"})
+# The version of the format that there is.
+_VERSION = 1
+
+# The attribute of an operation that says nothing about values.
+_NAME = "name"
 
 
 def read(spec: Any, weights: Weights, function: str = "") -> Graph:
@@ -54,12 +58,19 @@ def read(spec: Any, weights: Weights, function: str = "") -> Graph:
     Raises UnsupportedOpError for what the emulator cannot express, UnreadableFileError for weights that are not there.
     """
     chosen = _function(spec, function)
+    if spec.mlProgram.version != _VERSION:
+        msg = f"The model is an ML program of version {spec.mlProgram.version}; the emulator knows {_VERSION}."
+        raise UnsupportedOpError(msg)
     if chosen.opset not in _OPSETS:
         msg = f"The model speaks the opset '{chosen.opset}'; the emulator knows {', '.join(_OPSETS)}."
         raise UnsupportedOpError(msg)
     if chosen.opset not in chosen.block_specializations:
         msg = f"The model has no block for its own opset '{chosen.opset}'."
         raise UnreadableFileError(msg)
+    overlooked = list(fields.overlooked(spec.mlProgram, "program"))
+    if overlooked:
+        msg = f"The emulator does not read {', '.join(overlooked)} of the model, and never guesses what it means."
+        raise UnsupportedOpError(msg)
     reader = _Reader(weights, _OPSETS[chosen.opset])
     kinds = {each.name: each.type.WhichOneof("type") for each in chosen.inputs}
     return reader.graph(
@@ -105,7 +116,7 @@ class _Reader:
         outputs = tuple(_tensor(each) for each in operation.outputs)
         operands = {name: self._operand(argument) for name, argument in operation.inputs.items()}
         for name, value in operation.attributes.items():
-            if name not in _SILENT_ATTRIBUTES:
+            if name != _NAME:
                 operands[name] = self.value(value)
         return Node(
             op=operation.type,
