@@ -12,7 +12,7 @@ import platform
 import random
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def _seed(name: str) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """One line per test; one that is skipped, or fails, in its preparation comes no further."""
     report: Any = yield
     if call.when == "call" or (call.when == "setup" and not report.passed):
