@@ -141,7 +141,7 @@ def _status(measurement: Measurement, before: Measurement | None, *, is_against:
     if measurement.failure is not None:
         return _failed(measurement.failure.stage, before)
     if before is None:
-        unknown = Status.NEW if has_baseline or is_against else Status.NO_BASELINE
+        unknown = Status.NEW if has_baseline else Status.NO_BASELINE
         is_gap = measurement.known_gap is not None
         return unknown if is_gap or ceiling.complaint(measurement) is None else Status.OVER_CEILING
     comparable = measurement.instrument == before.instrument and measurement.rung == before.rung
@@ -181,7 +181,7 @@ def _is_permitted(measurement: Measurement, before: Measurement, *, is_against: 
 def _compared(measurement: Measurement, before: Measurement, *, permitted: bool) -> Status:
     changed = Status(compare.change(measurement, before).value)
     if ceiling.fault(measurement) is not None:
-        if not permitted or changed is Status.WORSE:
+        if changed is Status.WORSE:
             return Status.WORSE
         return Status.KNOWN_GAP if measurement.known_gap is not None else Status.AS_BASE
     if permitted:

@@ -59,9 +59,8 @@ def judge(run: Run, baselines: Mapping[str, Baseline], defects: Sequence[Defect]
     case = Case(run=run, places=status.places(run), rows=rows, findings=findings(rows, defects))
     gaps = _gap_defects(rows, defects)
     rule, reason = rules.decide(case)
-    if run.against is not None and gaps:
-        shown = ", ".join(sorted({gaps[row.cell] for row in rows if row.status is Status.AS_BASE and row.cell in gaps}))
-        reason += f"; the base tree itself shows {shown}" if shown else ""
+    shown = ", ".join(sorted({gaps[row.cell] for row in rows if row.status is Status.AS_BASE and row.cell in gaps}))
+    reason += f"; the base tree itself shows {shown}" if shown else ""
     return Judgement(
         verdict=rule.verdict,
         exit_code=rule.exit_code,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mish_guard.errors import UnreadableFileError
 from mish_guard.judge import baseline_diff, defects, findings
 from mish_guard.judge.defects import Defect, Signature
 from mish_guard.judge.findings import Finding
@@ -142,6 +144,19 @@ def test_the_known_defects_are_read_with_every_field() -> None:
     assert (SOFTPLUS.starts_at, SOFTPLUS.figure) == (10.3984375, "n_collapsed")
 
 
+def test_a_file_that_lists_no_defects_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "defects.yml").write_text("schema_version: 1\ndefects: []\nmore: 1\n")
+    with pytest.raises(UnreadableFileError, match=r"defects\.yml"):
+        defects.load_defects(tmp_path / "defects.yml")
+
+
+def test_every_kind_has_its_word() -> None:
+    assert " ".join(each.value for each in Signature) == (
+        "softplus-cliff exp-overflow negative-tail special-values precision coverage placement conversion engine "
+        "control assumption"
+    )
+
+
 def found(status: Status, got: Measurement | None, before: Measurement | None = None) -> Finding:
     (finding,) = findings.findings([Row(cell=CELL, status=status, measurement=got, baseline=before)], KNOWN)
     return finding
@@ -198,6 +213,13 @@ def test_the_kind_of_a_finding_is_that_of_its_status(status: Status) -> None:
 
 
 SURFACE = "surface/rank-2/torchscript/mlprogram-fp16@ane"
+
+
+@pytest.mark.parametrize("status", [Status.NEW, Status.NOT_COMPARABLE])
+def test_a_cell_that_has_nothing_beside_it_is_one_of_coverage(status: Status) -> None:
+    assert found(status, cell(CELL), cell(CELL)).signature is Signature.COVERAGE
+
+
 FIRST_THREE = "5 inputs covered, 61440 before; 2 outputs over the ceiling, 0 before; +inf gives nothing, +inf before"
 AT_4 = cell(CELL, figures(binades={"+[8, 16)": binade(9.0, material=0.5)}))
 
@@ -279,6 +301,18 @@ AT_4 = cell(CELL, figures(binades={"+[8, 16)": binade(9.0, material=0.5)}))
             cell(CELL, figures(n_covered=5, n_over_ceiling=2, specials={})),
             cell(CELL),
             f"{FIRST_THREE}; and 2 more",
+        ),
+        (
+            Status.WORSE,
+            cell(CELL, figures(n_covered=5, n_over_ceiling=2, specials={"-inf": "-0"})),
+            cell(CELL),
+            f"{FIRST_THREE}; and 1 more",
+        ),
+        (
+            Status.OVER_CEILING,
+            cell(CELL, cliff(), known_gap="softplus stays"),
+            cell(CELL),
+            "11981 of 61440 outputs are over the ceiling (11981 collapsed, 0 not finite)",
         ),
         (Status.CONTROL_FAILED, cell(f"negative-control:{CELL}"), None, "the negative control was not caught"),
     ],

@@ -51,6 +51,7 @@ def coarse(key: str, ulp: float = 99.0, *, at: float = 9.0) -> Measurement:
 OVERFLOWS = figures(n_over_ceiling=9, n_nonfinite=9, bad_intervals=(), digest="5" * 64)
 
 
+STEP = figures(n_over_ceiling=1, bad_intervals=(BadInterval(first=1.5, last=2.0, count=1),))
 WORSE = "1 cell worse than the baseline"
 LESS = f"less precise than the baseline at +[8, 16): 99 ulp, 4 before; {WORSE}"
 
@@ -66,8 +67,12 @@ LESS = f"less precise than the baseline at +[8, 16): 99 ulp, 4 before; {WORSE}"
         ([cell(A, OVERFLOWS)], f"1 cell over a ceiling, first {A}"),
         ([cell(A, OVERFLOWS), cell(B, cliff())], "the cliff is back from x = 10.3984375 on: 2 cells over a ceiling"),
         (
-            [cell(A, figures(n_over_ceiling=1, bad_intervals=(BadInterval(first=1.5, last=2.0, count=1),)))],
+            [cell(A, STEP)],
             f"1 cell over a ceiling, first {A} from x = 1.5 on",
+        ),
+        (
+            [cell(A, STEP), cell(B, cliff())],
+            "the cliff is back from x = 10.3984375 on: 2 cells over a ceiling",
         ),
         ([dead(A)], f"the tree no longer converts {A}: convert failed: no"),
         ([dead(A, Stage.LOAD)], f"the tree no longer runs {A}: load failed: no"),
@@ -105,15 +110,16 @@ def test_a_red_run_says_what_the_tree_did(cells: list[Measurement], reason: str)
 
 
 def test_several_defects_are_named_once_each_by_name() -> None:
-    keys = {each.id: each.cases[0] for each in KNOWN}
-    assert len(keys) > 1
-    shown = [
-        cell(CELL.replace("mish-k3", case), dataclasses.replace(cliff(), n_nonfinite=60000))
-        for case in dict.fromkeys(case for each in KNOWN for case in each.cases)
-    ]
-    told = judged(*shown)
-    names = sorted({each.defect for each in told.findings if each.defect})
-    assert told.reason.startswith(f"reintroduces {', '.join(names)}: ")
+    known = next(each for each in KNOWN if each.id == "MISH-SOFTPLUS-CLIFF")
+    many = [dataclasses.replace(known, id=f"D{number}", cases=(f"c{number}", f"d{number}")) for number in range(9)]
+    keys = [CELL.replace("mish-k3", case) for each in reversed(many) for case in each.cases]
+    made = run(*(cell(key, cliff()) for key in keys), *ARMS)
+    told = verdict.judge(made, {}, many)
+    names = "D0, D1, D2, D3, D4, D5, D6, D7, D8"
+    assert told.reason.startswith(f"reintroduces {names}: the cliff is back from x = 10.3984375 on: 18 cells")
+    base = against(*(cell(key, cliff()) for key in keys))
+    beside = verdict.judge(dataclasses.replace(made, against=base), {}, many)
+    assert beside.reason.endswith(f"the base tree itself shows {names}")
 
 
 def attempt(ladder: str, rung: str, device: str, key: str = NEGATIVE) -> Attempt:
@@ -266,9 +272,12 @@ def test_a_run_that_judges_a_part_says_so_unless_it_judges_nothing() -> None:
 
 
 def test_a_place_where_nothing_was_judged_is_named() -> None:
-    told = judged(cell(CELL), engines=places("ane", "cpu-only", "all"))
+    names = ["all", *(f"p{number}" for number in range(9))]
+    told = judged(cell(CELL), engines=places("ane", *reversed(names)))
     assert told.exit_code is ExitCode.LOST
-    assert told.reason == "no cell of the candidate was measured at all, cpu-only: nothing was judged"
+    assert told.reason == f"no cell of the candidate was measured at {', '.join(names)}: nothing was judged"
+    nowhere = verdict.judge(run(engines={}), {}, ())
+    assert nowhere.reason == "no cell of the candidate was measured: nothing was judged"
     # A graft is no candidate.
     graft = judged(cell(GRAFT))
     assert graft.reason == "no cell of the candidate was measured: nothing was judged"

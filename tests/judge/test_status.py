@@ -9,6 +9,7 @@ import pytest
 
 from mish_guard.judge import status, verdict
 from mish_guard.judge.status import PlaceState, Status
+from mish_guard.numerics import ceiling
 from mish_guard.records import Against, Failure, Measurement, Stage
 from mish_guard.results.baseline import Baseline
 from tests.test_verdict import (
@@ -75,6 +76,7 @@ def test_a_cell_that_nothing_knows_is_new_where_there_is_a_baseline_of_its_place
     assert of(cell(CELL, cliff()), base) is Status.OVER_CEILING
     assert of(cell(CELL, cliff(), known_gap="softplus stays"), base) is unknown
     assert of(cell(CELL, known_gap="softplus stays"), base) is unknown
+    assert of(cell(CELL, figures(n_covered=0), known_gap="softplus stays"), base) is unknown
     # A base tree that was converted in the same run and lacks a cell makes that cell new at any place.
     assert of(cell(CELL), base, against=against(cell(OTHER))) is unknown
 
@@ -180,6 +182,7 @@ BETTER = figures(digest="2" * 64, binades={"+[8, 16)": binade(1.0)})
         (cell(CELL, FINE), cell(CELL), Status.PRECISION, Status.PRECISION),
         (cell(CELL, BETTER), cell(CELL), Status.BETTER, Status.BETTER),
         (cell(CELL, known_gap="x"), cell(CELL, cliff()), Status.BETTER, Status.NO_EVIDENCE),
+        (cell(CELL, known_gap="x", rung="8"), cell(CELL, cliff()), Status.NOT_COMPARABLE, Status.NOT_COMPARABLE),
         (cell(CELL, known_gap="x", placement=ON_CPU), cell(CELL, cliff()), Status.NO_EVIDENCE, Status.NO_EVIDENCE),
         (cell(CELL, BETTER, placement=ON_CPU), cell(CELL, placement=ON_CPU), Status.BETTER, Status.BETTER),
         (cell(CELL, placement=ON_CPU), cell(CELL, placement=ON_CPU), Status.SAME, Status.SAME),
@@ -282,3 +285,13 @@ def test_the_engines_that_saw_and_that_were_used_were_measured() -> None:
     assert status.seeing(made) == {*names}
     blind = run(*cells, *caught[:1], engines=places(*names, hardware=True))
     assert verdict.measured_neural_engines(blind) == ["cpu-and-ne"]
+
+
+def test_a_cell_that_measured_nothing_is_a_complaint_whatever_it_may_do() -> None:
+    nothing = "nothing was measured: the model carried none of the inputs"
+    bare = dataclasses.replace(cell(CELL), figures=None)
+    none = figures(n_covered=0)
+    for measurement in (bare, cell(CELL, none), cell(CELL, none, known_gap="x"), cell(NEGATIVE, none)):
+        assert ceiling.complaint(measurement) == nothing
+        assert ceiling.fault(measurement) == nothing
+    assert ceiling.complaint(cell(CELL, figures(n_covered=1))) is None

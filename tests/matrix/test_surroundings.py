@@ -1,0 +1,167 @@
+"""Whatever surrounds a run, its results are the same to the byte, but for when it was and how long it took."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mish_guard import files
+from mish_guard.errors import ExitCode
+
+CONTROLS = """
+schema_version: 1
+groups:
+  - {family: sweep, role: negative-control, cases: [mish-k3], frontends: [stored], backends: [mlprogram-fp16]}
+  - {family: sweep, role: positive-control, cases: [mish-k3], frontends: [stored], backends: [mlprogram-fp16]}
+"""
+MATRIX = f"""{CONTROLS}
+  - {{family: sweep, cases: [mish-k3], frontends: [torchscript], backends: [mlprogram-fp16]}}
+  - {{family: stability, cases: [scale-11.0], frontends: [torchscript], backends: [neuralnetwork]}}
+  - {{family: sweep, role: graft, cases: [mish-k3], frontends: [torchscript], backends: [mlprogram-fp16]}}
+"""
+
+# A clock that is an hour earlier each time somebody looks at it.
+EARLIER = """
+import time
+looks = iter(range(1, 1_000_000))
+real = time.time
+time.time = lambda: real() - 3600.0 * next(looks)
+time.time_ns = lambda: int(time.time() * 1e9)
+"""
+
+
+def _narrow() -> None:
+    """One core, two gigabytes of memory, and no standard input."""
+    os.close(0)
+    resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run starts in: options of Python, of the run, the environment, and what its process does first."""
+
+    python: tuple[str, ...] = ("-I",)
+    jobs: int = 2
+    environment: dict[str, str] = field(default_factory=dict)
+    first: Callable[[], None] | None = None
+    folder: str = "out"
+
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+PLAIN = Surroundings(environment=dict(os.environ))
+NARROW = Surroundings(
+    python=("-O", "-W", "error"),
+    jobs=1,
+    environment={
+        "PATH": os.defpath,
+        "LC_ALL": "C",
+        "TZ": "Asia/Kathmandu",
+        "PYTHONHASHSEED": "1",
+        **dict.fromkeys(THREADS, "1"),
+    },
+    first=_narrow,
+    folder="zwei Wörter, 二",
+)
+WIDE = Surroundings(
+    python=(),
+    jobs=4,
+    environment={**os.environ, "PYTHONHASHSEED": "2", "LC_ALL": "tr_TR.UTF-8", **dict.fromkeys(THREADS, "4")},
+    folder="wide",
+)
+
+
+def run(around: Surroundings, folder: Path, text: str = MATRIX) -> subprocess.CompletedProcess[str]:
+    """`mish-guard run` of a matrix in these surroundings, in a folder of theirs."""
+    here = folder / around.folder
+    here.mkdir()
+    (here / "matrix.yml").write_text(text)
+    command = [sys.executable, *around.python, "-m", "mish_guard", "run", "--profile", "ane", "--lowering", "exp"]
+    command += ["--jobs", str(around.jobs), "--matrix", str(here / "matrix.yml"), "--out", str(here / "results")]
+    return subprocess.run(
+        command, cwd=here, env=around.environment, preexec_fn=around.first, capture_output=True, text=True
+    )
+
+
+def measured(around: Surroundings, folder: Path) -> str:
+    """The results of a run as text, without when it was, how long it took, and the seal over both."""
+    done = run(around, folder)
+    assert done.returncode == 0, done.stderr
+    document = files.read_json(folder / around.folder / "results" / "results.json")
+    curves = (folder / around.folder / "results" / "curves.json").read_text(encoding="utf-8")
+    del document["created"], document["duration"], document["sha256"], document["mish_guard"]["created"]
+    for test in document["tests"]:
+        for step in ("setup", "call", "teardown"):
+            del test[step]["duration"]
+    return files.readable_json(document) + curves
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return measured(PLAIN, tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.teeth
+def test_one_core_or_several_jobs_threads_seeds_and_clocks_change_no_byte(plain: str, tmp_path: Path) -> None:
+    """-O, -W error, no home, no input, 2 GB, another locale, time zone and folder are the other side."""
+    assert measured(NARROW, tmp_path) == plain
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(EARLIER)
+    earlier = {**WIDE.environment, "PYTHONPATH": str(tmp_path / "site")}
+    assert measured(Surroundings(python=(), jobs=4, environment=earlier, folder="wide"), tmp_path) == plain
+
+
+def _little() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**13, 2**13))
+
+
+@contextlib.contextmanager
+def _small_disk(folder: Path) -> Iterator[None]:
+    """A disk of 16 kilobytes on `folder`; skips where this user may not mount one."""
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], capture_output=True)
+    if made.returncode:
+        pytest.skip("This user may not mount a file system.")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_results_that_no_file_may_hold_are_told_and_leave_none(tmp_path: Path) -> None:
+    done = run(Surroundings(environment=dict(os.environ), first=_little), tmp_path, CONTROLS)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        ExitCode.BROKEN,
+        "mish-guard: The measuring process left no results.",
+    )
+    assert list((tmp_path / "out" / "results").iterdir()) == []
+
+
+@pytest.mark.teeth
+@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is of Linux")
+def test_a_disk_that_is_full_is_told_and_holds_no_results(tmp_path: Path) -> None:
+    with _small_disk(tmp_path / "disk"):
+        here = tmp_path / "disk"
+        (tmp_path / "matrix.yml").write_text(CONTROLS)
+        named = [f"--matrix={tmp_path / 'matrix.yml'}", f"--out={here / 'out'}", "--profile=ane"]
+        done = subprocess.run([sys.executable, "-I", "-m", "mish_guard", "run", *named], capture_output=True, text=True)
+        assert done.returncode == ExitCode.USAGE
+        assert done.stderr.splitlines()[-1].endswith("json' cannot be written: No space left on device.")
+        assert list((here / "out").iterdir()) == []
+
+
+def test_without_standard_output_nothing_is_measured(tmp_path: Path) -> None:
+    done = run(Surroundings(environment=dict(os.environ), first=lambda: os.close(1)), tmp_path, CONTROLS)
+    assert (done.returncode, done.stderr) == (
+        ExitCode.USAGE,
+        "mish-guard: Standard output is closed: there is nobody to tell.\n",
+    )
