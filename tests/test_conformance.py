@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -39,6 +40,18 @@ def test_one_test_that_is_no_longer_right_is_a_drop(kind: str, tmp_path: Path) -
     fallen = [dataclasses.replace(OUTCOMES[0], kind=kind), *OUTCOMES[1:]]
     share = "97.3 %" if kind == "explained" else "94.7 %"
     assert f"Right: {share}" in conformance.dropped(fallen, found)
+
+
+def test_the_page_of_the_project_holds_together() -> None:
+    """Its share is that of its counts, they are the sums of its rows, and nothing in it is wrong or crashed."""
+    text = conformance.TABLE.read_text(encoding="utf-8")
+    found = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    (_, *total), *rows = ((name, *map(int, counts)) for name, *counts in found)
+    assert total == [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]
+    right, wrong, refused, crashed, explained = total
+    assert (wrong, crashed) == (0, 0)
+    assert conformance.stored(conformance.TABLE).share == round(100 * right / (right + refused), 1)
+    assert f"{100 * right / (right + refused + explained):.1f} %" in text
 
 
 def test_a_page_without_figures_is_told(tmp_path: Path) -> None:
