@@ -311,7 +311,7 @@ def test_a_changed_control_is_broken(small_gate: Callable[..., Ended], tmp_path:
 def test_a_pass_that_restores_softplus_fails_through_the_graft(
     small_gate: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    (animal,) = [each for each in ANIMALS if each.family == "graph passes"]
+    (animal,) = [each for each in ANIMALS if each.name == "turns the good form back into softplus"]
     tree = trees.tree(tmp_path / "tree", animal.files)
     ended = small_gate("--candidate", tree, "--lowering", "exp", "--format", "json")
     assert ended.code == ExitCode.FAIL
