@@ -63,7 +63,7 @@ class Road:
     @property
     def has_no_cliff(self) -> bool:
         """Whether softplus computes in single precision, or while it is converted: the results are those of mish."""
-        is_single = self.backend is Backend.MLPROGRAM_FP32 or self.call == "pipeline-empty"
+        is_single = self.backend is Backend.MLPROGRAM_FP32 or self.call in ("pipeline-empty", "pipeline-cleanup")
         return is_single or self.branch == "constant"
 
     @property
