@@ -158,6 +158,18 @@ def test_a_run_that_was_cut_is_refused(invoke: Invoke, tmp_path: Path, cut: int)
     assert (ended.code, ended.out) == (ExitCode.USAGE, "")
 
 
+@given(st.dictionaries(st.text(), st.text() | st.lists(st.text())))
+def test_a_document_that_its_json_calls_printable_is_printable(document: dict[str, Any]) -> None:
+    if files.is_printable_json(files.canonical_json(document)):
+        assert files.printable_document(document) == document
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x7f", "\n", "\u202e", "\ud800"])
+def test_the_json_of_what_a_terminal_obeys_is_not_called_printable(character: str) -> None:
+    assert not files.is_printable_json(files.canonical_json({"a": f"b{character}c"}))
+    assert files.is_printable_json(files.canonical_json({"a": 'back\\slash "quoted"'}))
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.text())
 def test_printable_text_is_one_line_that_nothing_obeys(text: str) -> None:
