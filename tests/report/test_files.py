@@ -167,7 +167,7 @@ def test_a_document_that_its_json_calls_printable_is_printable(document: dict[st
 @pytest.mark.parametrize("character", ["\x1b", "\x7f", "\n", "\u202e", "\ud800"])
 def test_the_json_of_what_a_terminal_obeys_is_not_called_printable(character: str) -> None:
     assert not files.is_printable_json(files.canonical_json({"a": f"b{character}c"}))
-    assert files.is_printable_json(files.canonical_json({"a": 'back\\slash "quoted"'}))
+    assert files.is_printable_json(files.canonical_json({"a": '"quoted"'}))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
