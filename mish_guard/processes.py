@@ -12,7 +12,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -44,6 +45,9 @@ _KEPT = frozenset(
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
 _SECONDS_TO_DIE = 5.0
+_SECONDS_BETWEEN_ROUNDS = 0.01
+# Where Linux lists the children of a thread.
+_CHILDREN = Path("/proc/thread-self/children")
 
 
 def neutral_environment(scratch: Path, mark: str) -> dict[str, str]:
@@ -68,38 +72,42 @@ def end_descendants(mark: str | None = None) -> None:
 
     Bounded: a process that the kernel does not let go is left after a few seconds.
     """
-    for _ in range(10):
-        found = [*psutil.Process().children(recursive=True), *(() if mark is None else _marked(mark))]
-        if not found:
-            return
-        for process in found:
-            _kill(process)
-        psutil.wait_procs(found, timeout=_SECONDS_TO_DIE)
+    _end(lambda: {*descendants(os.getpid()), *(() if mark is None else _marked(mark))})
 
 
 def end_tree(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its session and everything below it, and wait for it, for a bounded time."""
-    try:
-        below = psutil.Process(process.pid).children(recursive=True)
-    except psutil.Error:
-        below = []
+    """Kill a process with its session and everything below it, and wait for it, for a bounded time.
+
+    It is stopped before: it shall start nothing anew, and take the orphans below it for its own until all are dead.
+    """
+    if process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
+        _end(lambda: descendants(process.pid), spare=process.pid)
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
-    for each in below:
-        _kill(each)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_SECONDS_TO_DIE)
 
 
 def end_marked(mark: str) -> None:
     """Kill every other process that carries `mark`."""
-    for _ in range(10):
-        found = list(_marked(mark))
-        if not found:
-            return
-        for process in found:
-            _kill(process)
-        psutil.wait_procs(found, timeout=_SECONDS_TO_DIE)
+    _end(lambda: _marked(mark))
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that one has started, directly or not; none where it has ended."""
+    if not _CHILDREN.exists():
+        try:
+            return {each.pid for each in psutil.Process(pid).children(recursive=True)}
+        except psutil.Error:
+            return set()
+    found: set[int] = set()
+    parents = [pid]
+    while parents:
+        children = set(_children(parents.pop())) - found
+        found |= children
+        parents.extend(children)
+    return found
 
 
 def how_it_ended(status: int) -> str:
@@ -112,10 +120,45 @@ def how_it_ended(status: int) -> str:
         return f"was ended by signal {-status}"
 
 
-def _marked(mark: str) -> Iterator[psutil.Process]:
+def _children(pid: int) -> Iterator[int]:
+    """What Linux lists as the children of a process; a hundredth of the time that a walk over all processes takes."""
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            yield from map(int, (thread / "children").read_text().split())
+
+
+def _end(find: Callable[[], Iterable[int]], spare: int | None = None) -> None:
+    """Kill what is found until nothing is, since what is killed may have started more; for a bounded time."""
+    deadline = time.monotonic() + _SECONDS_TO_DIE
+    while (found := [pid for pid in find() if _lives(pid)]) and time.monotonic() < deadline:
+        for pid in found:
+            _kill(pid, spare)
+        time.sleep(_SECONDS_BETWEEN_ROUNDS)
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _kill(pid: int, spare: int | None) -> None:
+    """Kill a process, and at once its group where that is of a session that it or its parents made: no fork escapes."""
+    with contextlib.suppress(OSError):
+        group = os.getpgid(pid)
+        if group not in (0, spare) and os.getsid(pid) != os.getsid(0):
+            os.killpg(group, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _marked(mark: str) -> Iterator[int]:
     for process in psutil.process_iter():
         if process.pid != os.getpid() and _environment(process).get(MARK) == mark:
-            yield process
+            yield process.pid
 
 
 def _environment(process: psutil.Process) -> Mapping[str, str]:
@@ -126,10 +169,3 @@ def _environment(process: psutil.Process) -> Mapping[str, str]:
     except (psutil.Error, OSError, ValueError):
         return {}  # it has ended, or belongs to somebody else
     return found
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.Error:
-        return

@@ -23,8 +23,11 @@ from typing import Any
 
 # How long before its end a conversion that hangs writes down where it is.
 _LAST_WORDS_SECONDS = 1.0
-_MOST_BYTES_IN_A_FILE = 4 << 30
+# As many as the court takes over in a whole package.
+_MOST_BYTES_IN_A_FILE = 1 << 30
+_MOST_LAST_WORDS = 1 << 16
 _REASON_LENGTH = 300
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
 
 # What a machine says that has no room, or no memory: no fault of a tree.
 _MACHINE_ERRNOS = frozenset({"EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EROFS"})
@@ -51,6 +54,7 @@ def main() -> None:
     sys.argv = [""]
     os.chdir(order["folder"])
     _limit_files()
+    _adopt_orphans()
     _load_ourselves(Path(order["package"]))
     if order["tree"] is not None:
         sys.meta_path.insert(0, _OnlyCoremltools(order["tree"]))
@@ -59,7 +63,7 @@ def main() -> None:
     if "fault" in hello:
         return
     if len(order["slots"]) == 1 and not order["fork"]:
-        _convert_all(order["slots"][0], order["folder"], order["seconds"])
+        _convert_all(order["slots"][0], order["folder"], order["seconds"], words=2)
     else:
         _keep_converters(order)
 
@@ -71,6 +75,14 @@ def _limit_files() -> None:
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     most = _MOST_BYTES_IN_A_FILE if hard == resource.RLIM_INFINITY else min(hard, _MOST_BYTES_IN_A_FILE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+
+
+def _adopt_orphans() -> None:
+    """Stay above whatever the tree starts, where the system can, so that the court finds it below this process."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
 def _load_ourselves(folder: Path) -> None:
@@ -115,49 +127,58 @@ def _is_the_trees(error: BaseException, tree: str | None) -> bool:
 
 def _keep_converters(order: Mapping[str, Any]) -> None:
     """One forked converter for each slot; one that ends is named to the court and replaced."""
-    converters = {_fork(slot, order): slot for slot in order["slots"]}
+    converters = dict(_fork(slot, order) for slot in order["slots"])
     while converters:
         pid, status = os.wait()
         if pid in converters:
-            slot = converters.pop(pid)
-            _write(slot["out"], {"died": os.waitstatus_to_exitcode(status), "last": _last_words(slot)})
-            converters[_fork(slot, order)] = slot
+            slot, words = converters.pop(pid)
+            _write(slot["out"], {"died": os.waitstatus_to_exitcode(status), "last": _last_words(words)})
+            converters.update([_fork(slot, order)])
 
 
-def _fork(slot: Mapping[str, Any], order: Mapping[str, Any]) -> int:
+def _fork(slot: Mapping[str, Any], order: Mapping[str, Any]) -> tuple[int, tuple[Mapping[str, Any], int]]:
+    """The process of a new converter, its slot, and the pipe with its last words, which is all that it can fill."""
+    read, words = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(words, False)
     pid = os.fork()
     if pid:
-        return pid
-    with Path(slot["log"]).open("wb") as log:
-        os.dup2(log.fileno(), 2)
-    faulthandler.enable(file=2)
-    _convert_all(slot, order["folder"], order["seconds"])
+        os.close(words)
+        return pid, (slot, read)
+    os.close(read)
+    os.setsid()
+    faulthandler.enable(file=words)
+    _convert_all(slot, order["folder"], order["seconds"], words)
     # The court has closed its end or is gone: the whole family ends with it.
     os.kill(os.getppid(), signal.SIGKILL)
     os._exit(0)
 
 
-def _last_words(slot: Mapping[str, Any]) -> str:
-    with Path(slot["log"]).open("rb") as log:
-        return log.read(20_000).decode("utf-8", "replace")
+def _last_words(words: int) -> str:
+    try:
+        return os.read(words, _MOST_LAST_WORDS).decode("utf-8", "replace")
+    except BlockingIOError:
+        return ""
+    finally:
+        os.close(words)
 
 
-def _convert_all(slot: Mapping[str, Any], folder: str, seconds: float) -> None:
+def _convert_all(slot: Mapping[str, Any], folder: str, seconds: float, words: int) -> None:
     """Convert the recipes that come on the slot's pipe, one at a time, and say of each what became of it."""
     with os.fdopen(slot["in"], "r", encoding="utf-8") as recipes:
         for line in recipes:
             request = json.loads(line)
-            _set_alarm(seconds)
+            _set_alarm(seconds, words)
             answer = _convert(request["recipe"], Path(folder) / request["name"])
-            _set_alarm(0)
+            _set_alarm(0, words)
             _write(slot["out"], {**answer, "number": request["number"]})
 
 
-def _set_alarm(seconds: float) -> None:
-    """End this process after so many seconds, last words first; 0: not any more."""
+def _set_alarm(seconds: float, words: int) -> None:
+    """End this process after so many seconds, last words into that descriptor first; 0: not any more."""
     faulthandler.cancel_dump_traceback_later()
     if seconds:
-        faulthandler.dump_traceback_later(max(seconds - _LAST_WORDS_SECONDS, seconds / 2), exit=False, file=2)
+        faulthandler.dump_traceback_later(max(seconds - _LAST_WORDS_SECONDS, seconds / 2), exit=False, file=words)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,9 @@ _GRACE_SECONDS = 20.0
 # After so many conversions that never ended, or ended their process outright, the others are not waited for.
 _PATIENCE = 5
 _MOST_WORDS = 1 << 20
+# What a family may have started beside its converters; coremltools starts none.
+_MOST_PROCESSES = 64
+_SECONDS_BETWEEN_LOOKS = 0.25
 _REASON_LENGTH = 500
 
 
@@ -64,7 +67,7 @@ class Hello:
 
 
 class WitnessLostError(Exception):
-    """The witness ended, or said nothing within its time."""
+    """The witness ended, said nothing within its time, or, where that is its text, did what it must not."""
 
 
 @dataclass(slots=True)
@@ -73,6 +76,7 @@ class _Slot:
 
     recipes: int
     answers: int
+    look: Callable[[], None]
     read: bytes = b""
 
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -86,10 +90,17 @@ class _Slot:
         return self.answer(seconds)
 
     def answer(self, seconds: float) -> dict[str, Any]:
-        """The next line as a JSON object; raises WitnessLostError for silence, an end, or anything else."""
+        """The next line as a JSON object; raises WitnessLostError for silence, an end, or anything else.
+
+        Looks at what the family does, now and then while it waits and when an answer comes.
+        """
         deadline = time.monotonic() + seconds
         while b"\n" not in self.read:
-            ready, _, _ = select.select([self.answers], [], [], max(0.0, deadline - time.monotonic()))
+            left = deadline - time.monotonic()
+            ready, _, _ = select.select([self.answers], [], [], max(0.0, min(left, _SECONDS_BETWEEN_LOOKS)))
+            self.look()
+            if not ready and left > 0:
+                continue
             more = os.read(self.answers, 65536) if ready else b""
             self.read += more
             if not more or len(self.read) > _MOST_WORDS:
@@ -118,7 +129,9 @@ class _Family:
         out = [os.pipe() for _ in range(slots)]
         back = [os.pipe() for _ in range(slots)]
         theirs = [(read, write) for (read, _), (_, write) in zip(out, back, strict=True)]
-        self.slots = [_Slot(recipes=write, answers=read) for (_, write), (read, _) in zip(out, back, strict=True)]
+        self.slots = [
+            _Slot(recipes=write, answers=read, look=self._look) for (_, write), (read, _) in zip(out, back, strict=True)
+        ]
         order = {
             "package": str(Path(mish_guard.__file__).parent),
             "tree": None if interpreter.folder is None else str(interpreter.folder),
@@ -126,10 +139,7 @@ class _Family:
             "fork": CAN_FORK,
             "seconds": seconds,
             "hello": theirs[0][1],
-            "slots": [
-                {"in": read, "out": write, "log": str(folder / f"{number}.log")}
-                for number, (read, write) in enumerate(theirs)
-            ],
+            "slots": [{"in": read, "out": write} for read, write in theirs],
         }
         self.process = subprocess.Popen(  # noqa: S603 - the Python under test, no shell
             [str(interpreter.python), "-I", str(Path(__file__).with_name("witness.py"))],
@@ -145,6 +155,12 @@ class _Family:
             os.close(each)
         with suppress(OSError), self.process.stdin as stdin:  # type: ignore[union-attr]
             stdin.write((json.dumps(order) + "\n").encode())
+
+    def _look(self) -> None:
+        """Raise WitnessLostError where there are too many processes."""
+        if len(processes.descendants(self.process.pid)) > len(self.slots) + _MOST_PROCESSES:
+            msg = f"the conversion started more than {_MOST_PROCESSES} processes"
+            raise WitnessLostError(msg)
 
     def close(self) -> None:
         """Kill the family and whatever it started, and close its pipes."""
@@ -382,11 +398,12 @@ class _Crew:
                 continue
             try:
                 self._witnesses.convert(recipe, family.slots[number], family.folder)
-            except (WitnessLostError, OSError, ValueError):
+            except (WitnessLostError, OSError, ValueError) as error:
                 if self._closed:
                     return
+                said = str(error) if isinstance(error, WitnessLostError) else ""
                 if self._lose(family):
-                    self._witnesses.fail(recipe, ConversionError("the converting process was lost"))
+                    self._witnesses.fail(recipe, ConversionError(said or "the converting process was lost"))
                 else:
                     self._witnesses.give_back(recipe)
 
@@ -394,7 +411,9 @@ class _Crew:
 def _hello_of(family: _Family) -> Hello | Exception:
     try:
         said = family.slots[0].answer(_IMPORT_SECONDS)
-    except WitnessLostError:
+    except WitnessLostError as error:
+        if str(error):
+            return ConversionError(f"coremltools cannot be imported: {error}")
         try:
             how = processes.how_it_ended(family.process.wait(1))  # its pipe is closed: it is about to end
         except subprocess.TimeoutExpired:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +123,33 @@ def test_results_that_a_tree_writes_are_not_the_courts(judge: Judge, good: Path,
 """
     tree = trees.tree(tmp_path / "tree", trees.with_mish(body + trees.RELEASED))
     assert judge(tree).code in (ExitCode.FAIL, ExitCode.BROKEN)
+
+
+def test_ten_gigabytes_of_output_cost_neither_the_disk_nor_the_verdict(judge: Judge, tmp_path: Path) -> None:
+    body = "    import os\n    for _ in range(5120): os.write(1, bytes(1 << 20)), os.write(2, bytes(1 << 20))\n"
+    assert judge(trees.tree(tmp_path / "tree", trees.with_mish(body + trees.GOOD))).code == ExitCode.PASS
+
+
+@pytest.mark.parametrize(("number", "code"), [(20, ExitCode.PASS), (200, ExitCode.FAIL)])
+def test_what_a_tree_starts_is_bounded_and_ends_with_the_run(
+    judge: Judge, tmp_path: Path, number: int, code: ExitCode
+) -> None:
+    """A bomb of processes without parent, in sessions of their own, that carry nothing of the run."""
+    seconds = f"{3600 + secrets.randbelow(10**9)}"
+    body = f"""
+    import os
+    for _ in range({number}):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0: os.execve({shutil.which("sleep")!r}, ["sleep", "{seconds}"], {{}})
+            os._exit(0)
+        os.wait()
+"""
+    ended = judge(trees.tree(tmp_path / "tree", trees.with_mish(body + trees.GOOD)))
+    assert ended.code == code
+    assert ("the conversion started more than 64 processes" in ended.out) == (code == ExitCode.FAIL)
+    found = psutil.process_iter(["cmdline"])
+    assert [each.pid for each in found if seconds in (each.info["cmdline"] or ())] == []
 
 
 def test_a_tree_that_changes_while_it_is_judged_proves_nothing(judge: Judge, tmp_path: Path) -> None:

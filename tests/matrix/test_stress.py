@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import signal
 import subprocess
 import time
@@ -36,10 +37,12 @@ def test_pairs_of_good_and_bad_gates_with_one_folder_each_take_their_own_verdict
 
 @pytest.mark.teeth
 def test_a_gate_that_is_ended_at_any_moment_leaves_nothing_and_the_next_is_right(
-    small_matrix: Path, small_baselines: Path, good: Path, bad: Path, tmp_path: Path
+    small_matrix: Path, small_baselines: Path, good: Path, bad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(SEED)  # noqa: S311 - moments, not secrets
     out = tmp_path / "out"
+    mark = secrets.token_hex(16)
+    monkeypatch.setenv(processes.MARK, mark)
     for number in range(KILLS):
         process = _start(gate_arguments(bad, small_matrix, small_baselines, out), tmp_path / "log")
         time.sleep(chance.uniform(0.0, 12.0))
@@ -47,23 +50,23 @@ def test_a_gate_that_is_ended_at_any_moment_leaves_nothing_and_the_next_is_right
         process.send_signal(how)
         code = process.wait()
         assert code in (ExitCode.INTERRUPTED, ExitCode.FAIL, -how), f"kill {number} by {how.name}"
-        _until_all_are_gone()
+        _until_all_are_gone(mark)
         for left in out.glob("*.json"):
             files.read_json(left)
     assert _start(gate_arguments(good, small_matrix, small_baselines, out), tmp_path / "log").wait() == ExitCode.PASS
 
 
-def _until_all_are_gone() -> None:
+def _until_all_are_gone(mark: str) -> None:
     for _ in range(2400):
-        if not any(_belongs_to_a_run(each) for each in psutil.process_iter()):
+        if not any(_carries(each, mark) for each in psutil.process_iter()):
             return
         time.sleep(0.05)
     pytest.fail("processes of a run that was ended are still there")
 
 
-def _belongs_to_a_run(process: psutil.Process) -> bool:
+def _carries(process: psutil.Process, mark: str) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and processes.MARK in process.environ()
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(processes.MARK) == mark
     except (psutil.Error, OSError):
         return False
 
