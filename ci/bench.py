@@ -58,7 +58,7 @@ with tempfile.TemporaryDirectory() as folder:
     engine = EmulatorEngine(("ane",))
     engine.run(path, case.feeds()[:1], "ane")
     seconds = []
-    for _ in range(10):
+    for _ in range(50):
         started = time.perf_counter()
         engine.run(path, case.feeds()[:1], "ane")
         seconds.append(time.perf_counter() - started)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mish_guard.engines.emulator import fast, products
+from mish_guard.engines.emulator import fast, hazards, products
 from mish_guard.numerics import fp16
 
 LIMIT = 2.0**15
@@ -36,6 +36,26 @@ def test_rounding_by_pytorch_is_that_of_numpy(dtype: Any) -> None:
     assert got.dtype == np.float64
     assert np.array_equal(got, want, equal_nan=True)
     assert np.array_equal(np.signbit(got), np.signbit(want))
+
+
+def test_half_precision_is_widened_and_narrowed_as_by_numpy() -> None:
+    every = fp16.all_bits().view(np.float16).reshape(256, 256)
+    with np.errstate(all="ignore"):
+        single = _numbers(3).astype(np.float32).astype(np.float64)
+    pairs = ((fast.widen(every), every.astype(np.float64)), (fast.narrowed(single), fp16.to_fp16(single)))
+    for got, want in pairs:
+        assert got.dtype == want.dtype
+        assert np.array_equal(got, want, equal_nan=True)
+        assert np.array_equal(np.signbit(got), np.signbit(want))
+
+
+def test_the_stage_of_sums_overflows_on_both_sides_and_beside_nan() -> None:
+    values = np.array([np.nan, -np.inf, -32760, -32759, 0, 32759, 32760, 65504, np.inf])
+    want = np.array([np.nan, -np.inf, -np.inf, -32759, 0, 32759, np.inf, np.inf, np.inf])
+    assert np.array_equal(hazards.overflow(values), want, equal_nan=True)
+    assert np.array_equal(hazards.overflow(-values), -want, equal_nan=True)
+    assert np.array_equal(hazards.overflow(values[3:]), want[3:])
+    assert values[2] == -32760  # what was given is left as it was
 
 
 CASES: list[dict[str, Any]] = [

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard.engines.base import Execution, Predictions
-from mish_guard.engines.emulator import culprit, package, profiles, sequence
+from mish_guard.engines.emulator import culprit, fast, package, profiles, sequence
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, Graph, Node
 from mish_guard.engines.placement import summary
-from mish_guard.numerics import fp16
 from mish_guard.records import Culprit, Device, Placed, Placement, Step
 
 
@@ -99,7 +98,7 @@ class EmulatorEngine:
 
 def _predictions(graph: Graph, feeds: Sequence[Sequence[Any]], arithmetic: Emulated) -> Predictions:
     evaluated = (evaluate(graph, _named(graph, feed), arithmetic) for feed in feeds)
-    return tuple(tuple(fp16.to_fp16(values[name]) for name in graph.outputs) for values in evaluated)
+    return tuple(tuple(fast.narrowed(values[name]) for name in graph.outputs) for values in evaluated)
 
 
 def _branch(graph: Graph, feeds: Sequence[Sequence[Any]], output: int) -> tuple[Graph, tuple[tuple[Any, ...], ...]]:

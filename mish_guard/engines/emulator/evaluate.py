@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mish_guard.engines.emulator import ops
+from mish_guard.engines.emulator import fast, ops
 from mish_guard.engines.emulator.arithmetic import Arithmetic, Exact
-from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor, widen
+from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor
 from mish_guard.errors import EvaluationError, UnsupportedOpError, UsageError
 
 # What numpy and PyTorch raise for operands that do not fit together.
@@ -33,7 +33,7 @@ def evaluate(
     that is missing or has the wrong shape, EvaluationError for a model that contradicts itself.
     """
     run = _Run(arithmetic, {} if state is None else state)
-    values: dict[str, Any] = {tensor.name: arithmetic.store(tensor, _fed(tensor, feeds)) for tensor in graph.inputs}
+    values: dict[str, Any] = {tensor.name: _stored(tensor, feeds, arithmetic) for tensor in graph.inputs}
     for tensor in graph.states:
         run.state.setdefault(tensor.name, np.zeros([size or 0 for size in tensor.shape or ()]))
     with np.errstate(all="ignore"):
@@ -73,11 +73,18 @@ def _absolute(value: Any) -> Any:
     return np.abs(value) if is_float else value
 
 
+def _stored(tensor: Tensor, feeds: Mapping[str, Any], arithmetic: Arithmetic) -> Array:
+    """What an input holds: half precision that is fed to half precision needs no rounding."""
+    fed = _fed(tensor, feeds)
+    is_half = tensor.dtype is DType.FP16 and getattr(feeds[tensor.name], "dtype", None) == np.float16
+    return fed if is_half else arithmetic.store(tensor, fed)
+
+
 def _fed(tensor: Tensor, feeds: Mapping[str, Any]) -> Array:
     if tensor.name not in feeds:
         msg = f"The model wants an input '{tensor.name}'; got {sorted(feeds) or 'none'}."
         raise UsageError(msg)
-    fed = widen(feeds[tensor.name])
+    fed = fast.widen(feeds[tensor.name])
     if not tensor.admits(fed.shape):
         msg = f"Input '{tensor.name}' must have shape {_spelled(tensor.shape)}, not {fed.shape}."
         raise UsageError(msg)

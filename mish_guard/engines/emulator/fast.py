@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mish_guard.engines.emulator import graph
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.numerics import fp16
 
@@ -19,9 +21,9 @@ from mish_guard.numerics import fp16
 _WORTH_LOADING = 2**18
 _WORTH_CALLING = 2**14
 
-# Elements that are rounded at a time: few enough that PyTorch starts no threads, which would wait for each other for
-# many times the work on a busy machine.
-_CHUNK = 2**14
+# Elements that are rounded at a time: the most for which PyTorch starts no threads, which would wait for each other
+# for many times the work on a busy machine.
+_CHUNK = 2**15
 
 # The bits of a float64 that a float32 has no room for.
 _DROPPED = np.int64(2**29 - 1)
@@ -76,23 +78,54 @@ def largest(values: Array) -> float:
 
 def rounded(values: Array) -> Array:
     """`values` rounded to half precision, as float64."""
-    least = _WORTH_CALLING if "torch" in sys.modules else _WORTH_LOADING
-    if values.size < least:
+    if not _is_worthwhile(values):
         return fp16.to_fp16(values).astype(np.float64)
-    import torch
+    return _in_chunks(_rounded_to_single, values, np.float64)
 
+
+def narrowed(values: Array) -> NDArray[np.float16]:
+    """`fp16.to_fp16` of what the arithmetic of a profile has stored: single precision holds it exactly."""
+    if values.dtype != np.float64 or not _is_worthwhile(values):
+        return fp16.to_fp16(values)
+    return _in_chunks(lambda part: array(_halves(part.astype(np.float32))), values, np.float16)
+
+
+def widen(values: Any) -> Array:
+    """`values` as the evaluator keeps them: `graph.widen`, sooner for half precision."""
+    is_half = isinstance(values, np.ndarray) and values.dtype == np.float16
+    return _in_chunks(_widened, values, np.float64) if is_half and _is_worthwhile(values) else graph.widen(values)
+
+
+def _is_worthwhile(values: Array) -> bool:
+    """Whether PyTorch is there, or worth loading, for so many elements."""
+    return values.size >= (_WORTH_CALLING if "torch" in sys.modules else _WORTH_LOADING)
+
+
+def _in_chunks(convert: Callable[[Array], Array], values: Array, dtype: Any) -> Array:
     given = np.ascontiguousarray(values).reshape(-1)
-    result = np.empty(given.shape)
+    result = np.empty(given.shape, dtype)
     for start in range(0, given.size, _CHUNK):
-        _round(given[start : start + _CHUNK], result[start : start + _CHUNK], torch)
+        result[start : start + _CHUNK] = convert(given[start : start + _CHUNK])
     return result.reshape(values.shape)
 
 
-def _round(values: Array, result: Array, torch: Any) -> None:
-    """By way of single precision, which PyTorch rounds from many times faster than numpy does from double."""
+def _rounded_to_single(values: Array) -> Array:
+    """The nearest of half precision as float32, which becomes float64 sooner than half precision does."""
+    return array(_halves(values).float())
+
+
+def _widened(values: Array) -> Array:
+    import torch
+
+    return array(torch.from_numpy(values if values.flags.writeable else values.copy()).float())
+
+
+def _halves(values: Array) -> Any:
+    """A tensor of half precision, by way of single precision: PyTorch rounds from it much faster than numpy."""
+    import torch
+
     single = _single(values) if values.dtype == np.float64 else values
-    given = torch.from_numpy(single if single.flags.writeable else single.copy())
-    torch.from_numpy(result).copy_(given.half())
+    return torch.from_numpy(single if single.flags.writeable else single.copy()).half()
 
 
 def _single(values: Array) -> Array:

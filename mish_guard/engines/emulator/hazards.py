@@ -141,6 +141,8 @@ def zero_loses_its_sign(call: Call, result: Array) -> Array:
         return np.where(np.isinf(result), np.abs(result), result)
     if call.op == "real_div":
         at = (call.operands["y"] == 0) & np.isinf(result)
+        if not at.any():
+            return result
         result = np.array(result)
         result[at] = np.copysign(np.inf, np.broadcast_to(call.x, result.shape)[at])
         return result
@@ -172,12 +174,10 @@ def overflow(values: Array) -> Array:
     """`values`, with infinity where the half-precision result would reach 2**15."""
     if fast.largest(values) < ROUNDS_TO_LIMIT:
         return values
-    at = np.abs(values) >= ROUNDS_TO_LIMIT
-    over = values[at]
-    if np.isinf(over).all():
-        return values
     limited = np.array(values)
-    limited[at] = np.copysign(np.inf, over)
+    limited[values >= ROUNDS_TO_LIMIT] = np.inf
+    if not values.min() > -ROUNDS_TO_LIMIT:  # NaN says nothing of the others
+        limited[values <= -ROUNDS_TO_LIMIT] = -np.inf
     return limited
 
 
