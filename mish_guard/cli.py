@@ -36,10 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and raises nothing."""
     try:
         with _polite_signals():
-            return _ended(arguments)
+            code = _ended(arguments)
     except KeyboardInterrupt:
         # It came while the ending was under way: an error was being told, or the signals were given back.
-        return ExitCode.INTERRUPTED
+        code = ExitCode.INTERRUPTED
+    # An interruption of a text that was being evaluated, as dataclasses do when they are imported, is remembered by
+    # CPython, caught or not: `python -m` would end by SIGINT in spite of our code. Evaluating another one forgets it.
+    eval("0")  # noqa: S307
+    return code
 
 
 def _ended(arguments: Sequence[str] | None) -> int:

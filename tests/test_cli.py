@@ -240,3 +240,18 @@ def test_the_help_of_a_command_lists_the_names_that_its_options_take(invoke: Inv
         assert "One of: as-is, softplus, exp, " in told
     if "profiles" in names or "profile" in names:
         assert "One of: ieee-fp16, ane, ane-ftz, ane-coarse" in told
+
+
+# A dataclass and a named tuple are made by evaluating a text: so is much of what an import does.
+INTERRUPTED_TEXT = """
+import os, sys
+from mish_guard import cli
+cli._run = lambda given: exec("os.kill(os.getpid(), 15)")
+sys.exit(cli.main([]))
+"""
+
+
+def test_an_interruption_inside_of_evaluated_text_ends_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text(INTERRUPTED_TEXT)
+    done = subprocess.run([sys.executable, "-m", "ends"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "mish-guard: Interrupted.\n")
