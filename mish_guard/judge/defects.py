@@ -11,7 +11,7 @@ from typing import Any
 
 from mish_guard import files
 from mish_guard.judge import compare
-from mish_guard.records import BadInterval, Measurement, Stage
+from mish_guard.records import BadInterval, Family, Measurement, Stage
 
 DEFECTS = files.DATA / "defects.yml"
 
@@ -45,13 +45,15 @@ class Defect:
     """A known defect: how to recognise it and where it was found.
 
     `figure` names a field of Figures that was `before` with the defect and is `after` without it; from `limit` on a
-    measurement shows it. `starts_at` is the first bad input above zero.
+    measurement of one of `cases` shows it; one of `families` shows it by its signature, since what stands behind the
+    activation there may hide the figure. `starts_at` is the first bad input above zero.
     """
 
     id: str
     title: str
     signature: Signature
     cases: tuple[str, ...]
+    families: tuple[Family, ...]
     starts_at: float
     figure: str
     before: float
@@ -70,6 +72,7 @@ def load_defects(path: Path = DEFECTS) -> tuple[Defect, ...]:
             title=each["title"],
             signature=Signature(each["signature"]),
             cases=tuple(each["cases"]),
+            families=tuple(map(Family, each["families"])),
             starts_at=each["starts_at"],
             figure=each["figure"],
             before=each["before"],
@@ -127,14 +130,12 @@ def main_interval(measurement: Measurement) -> BadInterval | None:
 
 def defect(measurement: Measurement, defects: Sequence[Defect]) -> Defect | None:
     """The known defect that a measurement over the ceiling shows, if any."""
-    if measurement.figures is None:
+    figures, key = measurement.figures, measurement.key
+    if figures is None:
         return None
     kind = signature(measurement)
     for each in defects:
-        if (
-            each.signature is kind
-            and measurement.key.case in each.cases
-            and getattr(measurement.figures, each.figure) >= each.limit
-        ):
+        named = key.case in each.cases and getattr(figures, each.figure) >= each.limit
+        if each.signature is kind and (named or key.family in each.families):
             return each
     return None

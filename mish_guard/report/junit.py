@@ -49,6 +49,8 @@ def _case(suite: ET.Element, row: Row, finding: Finding | None) -> None:
     road, _, place = row.cell.rpartition("@")
     case = ET.SubElement(suite, "testcase", classname=_legal(place), name=_legal(road))
     message = row.status.value if finding is None else f"{row.status.value}: {finding.message}"
+    if finding is not None and finding.defect is not None:
+        message += f"; reintroduces {finding.defect}"
     if row.status in _FAILED:
         kind = row.status.value if finding is None else finding.signature.value
         ET.SubElement(case, "failure", type=kind, message=_legal(message))

@@ -261,6 +261,14 @@ def test_junit_counts_what_it_lists(name: str) -> None:
     assert (suite.find("testcase[@name='verdict']/failure") is None) is (name in ("pass", "hardware"))
 
 
+@pytest.mark.parametrize("form", [each for each in Format if each is not Format.SVG])
+def test_every_face_calls_a_known_defect_by_its_name(form: Format) -> None:
+    cell = next(each.cell for each in told("fail").findings if each.defect == "MISH-SOFTPLUS-CLIFF")
+    written = faces.write(told("fail"), kept("fail"), form)
+    beside = {Format.JUNIT: cell.rpartition("@")[0], Format.HTML: cell.replace("/", "/<wbr>")}.get(form, cell)
+    assert "MISH-SOFTPLUS-CLIFF" in written[written.index(beside) :]
+
+
 def test_junit_survives_every_word() -> None:
     assert ET.fromstring(junit.document(bewitched("fail"))) is not None  # noqa: S314 - our own text
 
