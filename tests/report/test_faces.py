@@ -261,6 +261,12 @@ def test_junit_counts_what_it_lists(name: str) -> None:
     assert (suite.find("testcase[@name='verdict']/failure") is None) is (name in ("pass", "hardware"))
 
 
+def test_every_word_of_a_picture_is_in_a_colour_that_a_dark_page_replaces() -> None:
+    words = re.findall(r"<text[^>]*>", page("fail"))
+    assert len(words) > 50
+    assert [each for each in words if "fill: var(--" not in each] == []
+
+
 @pytest.mark.parametrize("form", [each for each in Format if each is not Format.SVG])
 def test_every_face_calls_a_known_defect_by_its_name(form: Format) -> None:
     cell = next(each.cell for each in told("fail").findings if each.defect == "MISH-SOFTPLUS-CLIFF")
