@@ -238,9 +238,9 @@ def heat(facts: Facts) -> str:
     axes.grid(visible=False)
     image = axes.imshow(grid, aspect="auto", cmap="cividis", vmin=0, vmax=12, interpolation="nearest")
     axes.set_yticks([])  # a label without its tick takes half the time
-    beside = {"fontsize": 6, "ha": "right", "va": "center", "color": COLOURS["ink"]}
+    beside, ink = axes.get_yaxis_transform(), COLOURS["ink"]
     for number, (cell, _) in enumerate(cells):
-        axes.text(-0.008, number, cell, transform=axes.get_yaxis_transform(), **beside)
+        axes.text(-0.008, number, cell, fontsize=6, color=ink, ha="right", va="center", transform=beside)
     shown = range(0, len(columns), max(1, len(columns) // 16))
     axes.set_xticks(list(shown), [columns[each] for each in shown], fontsize=6, rotation=60, ha="right")
     bar = figure.colorbar(image, cax=axes.inset_axes((1.02, 0, 0.03, 1)))
