@@ -30,6 +30,16 @@ def test_finite_values_ascend_with_negative_zero_before_zero() -> None:
     assert np.signbit(zeros).tolist() == [True, False]
 
 
+def test_the_ends_of_half_precision_are_numpys() -> None:
+    of = np.finfo(np.float16)
+    assert (fp16.MAX_FINITE, fp16.MIN_NORMAL, fp16.MIN_SUBNORMAL) == (of.max, of.smallest_normal, of.smallest_subnormal)
+
+
+def test_what_everybody_shares_nobody_can_write() -> None:
+    for shared in (fp16.all_bits(), fp16.finite_values(), fp16.special_values()):
+        assert not shared.flags.writeable
+
+
 def test_spacing_is_numpys() -> None:
     finite = fp16.finite_values()
     inner = finite[(finite >= 0) & (finite < 32768)]

@@ -125,6 +125,23 @@ def test_results_that_a_tree_writes_are_not_the_courts(judge: Judge, good: Path,
     assert judge(tree).code in (ExitCode.FAIL, ExitCode.BROKEN)
 
 
+# Right by the exp form up to 1; beyond, by an operation of which nobody has measured how far it reaches.
+HALVES = """
+    gain = [1.0] * x.shape[1]
+    low = mb.exp(x=mb.minimum(x=x, y=1.0))
+    low = mb.mul(x=low, y=mb.add(x=low, y=2.0))
+    low = mb.mul(x=x, y=mb.real_div(x=low, y=mb.add(x=low, y=2.0)))
+    high = mb.mul(x=x, y=mb.tanh(x=mb.softplus_parametric(x=x, alpha=gain, beta=gain)))
+    res = mb.select(cond=mb.less_equal(x=x, y=1.0), a=low, b=high, name=node.name)
+"""
+
+
+def test_a_tree_that_is_right_only_if_an_unmeasured_operation_is_so_is_not_green(judge: Judge, tmp_path: Path) -> None:
+    ended = judge(trees.tree(tmp_path / "tree", trees.with_mish(HALVES)))
+    assert ended.code == ExitCode.INCONCLUSIVE
+    assert "parametric-softplus-range" in ended.out
+
+
 def test_ten_gigabytes_of_output_cost_neither_the_disk_nor_the_verdict(judge: Judge, tmp_path: Path) -> None:
     body = "    import os\n    for _ in range(5120): os.write(1, bytes(1 << 20)), os.write(2, bytes(1 << 20))\n"
     assert judge(trees.tree(tmp_path / "tree", trees.with_mish(body + trees.GOOD))).code == ExitCode.PASS
