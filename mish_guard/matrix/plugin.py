@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mish_guard.errors import ExitCode, GuardError
+from mish_guard.errors import ExitCode, GuardError, UnwritableFileError
 from mish_guard.matrix.order import Order
 from mish_guard.matrix.progress import Progress
 from mish_guard.records import CellKey, Measurement, Role
@@ -189,7 +189,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if not complete or state is None or plugin is None or not plugin.report or session.config.option.collectonly:
         return
-    state.write({**plugin.report, "mish_guard": run_file.run_section(state.run())})
+    try:
+        state.write({**plugin.report, "mish_guard": run_file.run_section(state.run())})
+    except UnwritableFileError as error:
+        pytest.exit(f"The results were lost: {error}", returncode=ExitCode.BROKEN)
     complaint = state.remember()
     if complaint is not None:
         sys.stdout.write(f"{complaint}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import os
 import resource
@@ -125,10 +126,10 @@ def _little() -> None:
 
 
 @contextlib.contextmanager
-def _small_disk(folder: Path) -> Iterator[None]:
-    """A disk of 16 kilobytes on `folder`; skips where this user may not mount one."""
+def _small_disk(folder: Path, options: str) -> Iterator[None]:
+    """A disk with these options of tmpfs on `folder`; skips where this user may not mount one."""
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], capture_output=True)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
     if made.returncode:
         pytest.skip("This user may not mount a file system.")
     try:
@@ -138,25 +139,43 @@ def _small_disk(folder: Path) -> Iterator[None]:
 
 
 def test_results_that_no_file_may_hold_are_told_and_leave_none(tmp_path: Path) -> None:
+    # Compiled before: Python does not see that a file of bytecode was cut by the limit.
+    compileall.compile_dir(files.DATA.parent, quiet=2)
     done = run(Surroundings(environment=dict(os.environ), first=_little), tmp_path, CONTROLS)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (
-        ExitCode.BROKEN,
-        "mish-guard: The measuring process left no results.",
-    )
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, last.partition("'")[0]) == (ExitCode.BROKEN, "mish-guard: The results were lost: ")
+    assert last.endswith("cannot be written: File too large.")
     assert list((tmp_path / "out" / "results").iterdir()) == []
 
 
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is of Linux")
+
+
 @pytest.mark.teeth
-@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is of Linux")
-def test_a_disk_that_is_full_is_told_and_holds_no_results(tmp_path: Path) -> None:
-    with _small_disk(tmp_path / "disk"):
+@ON_LINUX
+@pytest.mark.parametrize("options", ["size=16k", "nr_inodes=2"])
+def test_a_disk_that_is_full_is_told_and_holds_no_results(tmp_path: Path, options: str) -> None:
+    """Of bytes, or of files: a file system without inodes."""
+    with _small_disk(tmp_path / "disk", options):
         here = tmp_path / "disk"
         (tmp_path / "matrix.yml").write_text(CONTROLS)
         named = [f"--matrix={tmp_path / 'matrix.yml'}", f"--out={here / 'out'}", "--profile=ane"]
         done = subprocess.run([sys.executable, "-I", "-m", "mish_guard", "run", *named], capture_output=True, text=True)
         assert done.returncode == ExitCode.USAGE
-        assert done.stderr.splitlines()[-1].endswith("json' cannot be written: No space left on device.")
+        assert "No space left on device." in done.stderr.splitlines()[-1]
         assert list((here / "out").iterdir()) == []
+
+
+@pytest.mark.teeth
+@ON_LINUX
+def test_a_full_disk_of_temporary_files_is_the_machines_fault(tmp_path: Path) -> None:
+    with _small_disk(tmp_path / "disk", "size=16k"):
+        around = {**os.environ, "TMPDIR": str(tmp_path / "disk")}
+        done = run(Surroundings(environment=around), tmp_path, CONTROLS)
+        last = done.stderr.splitlines()[-1]
+        assert (done.returncode, last.partition("'")[0]) == (ExitCode.BROKEN, "mish-guard: The results were lost: ")
+        assert last.endswith("cannot be written: No space left on device.")
+        assert list((tmp_path / "out" / "results").iterdir()) == []
 
 
 def test_without_standard_output_nothing_is_measured(tmp_path: Path) -> None:
