@@ -65,12 +65,13 @@ def show(
     interpreter = locate.interpreter(candidate)
     who = identify.identify(interpreter, used)
     _check_tree(who, last, out)
-    from mish_guard.matrix.measurer import Measurer  # imports torch: every mistake has been told by now
-
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.closing(Witnesses(interpreter, Path(folder), mark=processes.new_mark(), jobs=1)) as witnesses,
     ):
+        witnesses.summon()
+        from mish_guard.matrix.measurer import Measurer  # imports torch: every mistake has been told by now
+
         measurer = Measurer(engine, used, witnesses, files.DATA / "controls", judges=cells)
         measured = measurer.measure(cell)
         before = None if stored is None else stored.cells.get(str(key))

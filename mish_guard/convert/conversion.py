@@ -84,6 +84,15 @@ def describe() -> dict[str, Any]:
     }
 
 
+def load_export() -> None:
+    """Let torch load what its export needs, so that processes that are forked later need not each do it."""
+    # A torch that cannot export says so in the conversion that asks for it.
+    with contextlib.suppress(Exception), quiet():
+        exported = torch.export.export(nn.Identity(), (torch.zeros(1),))
+        exported.run_decompositions({})
+        exported.run_decompositions()
+
+
 def _digest(converter: Any) -> str:
     """The sha256 of a converter's text; of its code where it has no text, as a function made by others may not."""
     while isinstance(converter, functools.partial):

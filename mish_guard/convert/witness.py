@@ -1,8 +1,9 @@
 """The witness: a process under the Python of the tree under test that turns recipes into packages, and nothing else.
 
-Started as a script, with one line of JSON on stdin. It imports torch and coremltools once and forks a converter for
-each slot, so that a conversion that ends its process costs one recipe. Nothing it says is believed: the court reads the
-packages, and words only to tell why there is none.
+Started as a script, with one line of JSON on stdin: the order. It imports torch and waits for a second line, the word
+to begin; only then does it import the coremltools of the tree, once, and forks a converter for each slot, so that a
+conversion that ends its process costs one recipe. Nothing it says is believed: the court reads the packages, and words
+only to tell why there is none.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _MOST_LAST_WORDS = 1 << 16
 _REASON_LENGTH = 300
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
 
+# coremltools makes and drops objects by the hundred thousand: the collector looks after so many of them, not 700.
+_OBJECTS_TO_COLLECT = 50_000
+
 # What a machine says that has no room, or no memory: no fault of a tree.
 _MACHINE_ERRNOS = frozenset({"EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EROFS"})
 
@@ -49,16 +53,21 @@ class _OnlyCoremltools(importlib.abc.MetaPathFinder):
 
 
 def main() -> None:
-    """Read the order, import, say hello, and convert until the court has no more recipes."""
+    """Read the order, import, say hello when the court wants it, and convert until there are no more recipes."""
     order = json.loads(sys.stdin.readline())
     sys.argv = [""]
     os.chdir(order["folder"])
     _limit_files()
     _adopt_orphans()
     _load_ourselves(Path(order["package"]))
+    fault = _environments_fault()
+    # Until the court has loaded what it judges with, nothing of the tree runs beside it.
+    begin = sys.stdin.readline()
+    if not begin:
+        return
     if order["tree"] is not None:
         sys.meta_path.insert(0, _OnlyCoremltools(order["tree"]))
-    hello = _hello(order["tree"])
+    hello = fault or _hello(order["tree"], exports=json.loads(begin)["exports"])
     _write(order["hello"], hello)
     if "fault" in hello:
         return
@@ -98,21 +107,32 @@ def _load_ourselves(folder: Path) -> None:
     spec.loader.exec_module(module)
 
 
-def _hello(tree: str | None) -> dict[str, Any]:
-    """Who converts; or `fault` and `error`: why nobody can, and whether the tree or its environment is to blame."""
+def _environments_fault() -> dict[str, Any] | None:
+    """Import what every conversion needs beside coremltools; why that cannot be, as `_hello` would say it."""
     try:
         import torch
 
         torch.set_num_threads(1)
-        from mish_guard.convert import conversion
+        import mish_guard.convert.conversion  # noqa: F401 - loaded here, used later
     except BaseException as error:  # noqa: BLE001 - whatever it is, the environment cannot convert
         return {"fault": "environment", "error": _reason(error)}
+    return None
+
+
+def _hello(tree: str | None, *, exports: bool) -> dict[str, Any]:
+    """Who converts; or `fault` and `error`: why nobody can, and whether the tree or its environment is to blame."""
+    from mish_guard.convert import conversion
+
     try:
         described = conversion.describe()
     except BaseException as error:  # noqa: BLE001 - a tree raises what it likes, SystemExit too
         return {"fault": "tree" if _is_the_trees(error, tree) else "environment", "error": _reason(error)}
-    # coremltools collects garbage after each conversion, which would walk all that torch has loaded.
+    if exports:
+        conversion.load_export()
+    # coremltools collects garbage after each conversion, which would walk all that has been loaded.
+    gc.collect()
     gc.freeze()
+    gc.set_threshold(_OBJECTS_TO_COLLECT)
     return described
 
 

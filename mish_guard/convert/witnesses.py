@@ -27,12 +27,15 @@ from mish_guard import processes
 from mish_guard.convert import packages, recipes
 from mish_guard.convert.recipes import Recipe
 from mish_guard.errors import ConversionError, MachineError
+from mish_guard.records import Frontend
 
 # Apple's frameworks do not survive a fork.
 CAN_FORK = sys.platform == "linux"
 
 SECONDS = 120.0
 JOBS = 2
+
+_EXPORTS = frozenset({Frontend.EXPORT, Frontend.EXPORT_DECOMPOSED})
 
 _IMPORT_SECONDS = 600.0
 # What a converter has after its own alarm, before the court ends the whole family.
@@ -125,6 +128,7 @@ class _Family:
 
     def __init__(self, interpreter: Interpreter, folder: Path, slots: int, seconds: float, mark: str) -> None:
         self.folder = folder
+        self.has_begun = False
         folder.mkdir()
         out = [os.pipe() for _ in range(slots)]
         back = [os.pipe() for _ in range(slots)]
@@ -153,8 +157,24 @@ class _Family:
         )
         for each in (each for pair in theirs for each in pair):
             os.close(each)
-        with suppress(OSError), self.process.stdin as stdin:  # type: ignore[union-attr]
-            stdin.write((json.dumps(order) + "\n").encode())
+        self._say(order)
+
+    def begin(self, *, exports: bool) -> None:
+        """Let it import the tree; `exports`: some recipe will need torch.export."""
+        self.has_begun = True
+        self._say({"exports": exports})
+        self._hang_up()
+
+    def _say(self, words: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.write((json.dumps(words) + "\n").encode())
+            self.process.stdin.flush()
+
+    def _hang_up(self) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
 
     def _look(self) -> None:
         """Raise WitnessLostError where there are too many processes."""
@@ -164,6 +184,7 @@ class _Family:
 
     def close(self) -> None:
         """Kill the family and whatever it started, and close its pipes."""
+        self._hang_up()
         processes.end_tree(self.process)
         for slot in self.slots:
             slot.close()
@@ -224,6 +245,11 @@ class Witnesses:
         """
         return self._crews[0].hello()
 
+    def summon(self) -> None:
+        """Start the processes, which import torch and wait; nothing of the tree is imported before it is needed."""
+        for crew in self._crews:
+            crew.summon()
+
     def plan(self, wanted: Sequence[Recipe]) -> None:
         """Convert these, in this order, from now on."""
         with self._queue.changed:
@@ -261,7 +287,12 @@ class Witnesses:
         for crew in self._crews:
             crew.close()
 
-    # What the threads of the slots call.
+    # What the crews and the threads of their slots call.
+
+    def will_export(self) -> bool:
+        """Whether some recipe that is known needs torch.export."""
+        with self._queue.changed:
+            return any(recipe.frontend in _EXPORTS for recipe in self._queue.numbers)
 
     def new_family(self, slots: int) -> _Family:
         with self._lock:
@@ -342,6 +373,12 @@ class _Crew:
         self._threads = [threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(slots)]
         self._started = self._closed = False
 
+    def summon(self) -> None:
+        """Start the family, which waits; what hinders it is told when somebody asks for a package."""
+        with self._lock, suppress(OSError):
+            if self._family is None and not self._closed:
+                self._family = self._witnesses.new_family(len(self._threads))
+
     def start(self) -> None:
         """Let the threads work; does nothing the second time."""
         with self._lock:
@@ -367,17 +404,18 @@ class _Crew:
             thread.join()
 
     def _living(self) -> _Family | None:
-        """The family, started where there is none; None where it cannot be or shall not be any more."""
+        """The family, at work, started where there is none; None where it cannot be or shall not be any more."""
         with self._lock:
             if self._closed or isinstance(self._hello, Exception):
                 return None
             if self._family is None:
-                family = self._witnesses.new_family(len(self._threads))
-                self._hello = _hello_of(family)
+                self._family = self._witnesses.new_family(len(self._threads))
+            if not self._family.has_begun:
+                self._family.begin(exports=self._witnesses.will_export())
+                self._hello = _hello_of(self._family)
                 if isinstance(self._hello, Exception):
-                    family.close()
-                    return None
-                self._family = family
+                    self._family.close()
+                    self._family = None
             return self._family
 
     def _lose(self, family: _Family) -> bool:

@@ -22,6 +22,8 @@ _BEFORE_ML_PROGRAMS = frozenset({"iOS13", "iOS14"})
 
 DEFAULT = Path(__file__).parent / "matrix.yml"
 
+_ROLES = (Role.NEGATIVE_CONTROL, Role.POSITIVE_CONTROL, Role.GRAFT, Role.CANDIDATE)
+
 NOTHING = Offered(targets=(), pipelines=())
 
 
@@ -42,7 +44,10 @@ class Place:
 
 
 def load(path: Path, places: Sequence[Place], offered: Offered = NOTHING) -> tuple[Cell, ...]:
-    """Every cell of the matrix file at every place, in the file's order; roads last.
+    """Every cell of the matrix file at every place, in the order in which they are measured.
+
+    Controls come first, the negative one before all: it is the first that a routing ladder offers to a Neural Engine.
+    Candidates follow in the file's order, roads last.
 
     `offered` is what the tree offers, for the roads that take each deployment target or pipeline of passes.
 
@@ -54,7 +59,8 @@ def load(path: Path, places: Sequence[Place], offered: Offered = NOTHING) -> tup
     files.validate(document, "matrix", path)
     _add_own(document, path)
     groups = [*document["groups"], *_routes(document.get("roads"), offered)]
-    cells = tuple(cell for group in groups for cell in _cells(group, places))
+    found = (cell for group in groups for cell in _cells(group, places))
+    cells = tuple(sorted(found, key=lambda cell: _ROLES.index(cell.key.role)))
     repeated = next((key for key, count in Counter(str(cell.key) for cell in cells).items() if count > 1), None)
     if repeated is not None:
         msg = f"'{path}' names the cell {repeated} twice. Remove one of them."

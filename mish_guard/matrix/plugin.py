@@ -83,17 +83,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cells(family, role): the cells of the matrix that a test measures")
     if not _is_matrix_run(config):
         return
-    from mish_guard.matrix.session import Session
-
     config.option.json_report = True
     config.option.json_report_file = ""
     config.option.json_report_omit = ["collectors", "keywords", "log", "streams", "traceback", "warnings"]
     try:
-        config.stash[_session_key] = Session(order_of(config.option), config.option)
+        config.stash[_session_key] = _session(order_of(config.option), config)
     except GuardError as error:
         if error.exit_code is ExitCode.USAGE:
             raise pytest.UsageError(str(error)) from error
         pytest.exit(str(error), returncode=error.exit_code)
+
+
+def _session(order: Order, config: pytest.Config) -> Session:
+    """The session of an order; its witnesses load while the court does."""
+    from mish_guard.matrix.parties import Parties
+
+    parties = Parties(order)
+    config.add_cleanup(parties.close)
+    if not config.option.collectonly:
+        parties.summon()
+    from mish_guard.matrix.session import Session  # with torch
+
+    return Session(order, config.option, parties)
 
 
 def _is_matrix_run(config: pytest.Config) -> bool:
@@ -114,9 +125,23 @@ def _matches(key: CellKey, role: Role, family: Any = None) -> bool:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that no cell of the matrix selects is not there; pytest would call it skipped."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Measure in the order in which the models are converted.
+
+    A test that no cell of the matrix selects is not there; pytest would call it skipped.
+    """
     items[:] = [item for item in items if item.get_closest_marker("cells") is None or "[NOTSET]" not in item.nodeid]
+    if config.stash.get(_session_key, None) is not None:
+        cells = config.stash[_session_key].cells
+        places: dict[CellKey | None, int] = {cell.key: number for number, cell in enumerate(cells)}
+        items.sort(key=lambda item: places.get(_key_of(item), -1))
+
+
+def _key_of(item: pytest.Item) -> CellKey | None:
+    """The cell that a test measures; None for a test of another kind."""
+    callspec = getattr(item, "callspec", None)
+    cell = None if callspec is None else callspec.params.get("cell")
+    return None if cell is None else cell.key
 
 
 @pytest.fixture(scope="session")

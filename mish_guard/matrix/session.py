@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import gc
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mish_guard import files, processes
-from mish_guard.candidate import identify, locate
-from mish_guard.convert.witnesses import Interpreter, Witnesses
+from mish_guard import files
+from mish_guard.candidate import locate
 from mish_guard.engines import registry
-from mish_guard.errors import ConversionError, MachineError
+from mish_guard.errors import MachineError
 from mish_guard.matrix import plan, remembered, run
 from mish_guard.matrix.measurer import Measurer
 from mish_guard.matrix.order import Order
+from mish_guard.matrix.parties import Parties, Party
 from mish_guard.matrix.plan import Cell, Place
-from mish_guard.models import controls, lowerings, networks
+from mish_guard.models import controls, networks
 from mish_guard.records import Against, Candidate, EngineName, EnginePlace, Measurement, Run
 from mish_guard.results import curves, run_file
 
@@ -27,12 +26,10 @@ from mish_guard.results import curves, run_file
 class Session:
     """What one matrix run needs and what it has measured.
 
-    Raises UsageError for an order that makes no sense, MachineError for an engine or a candidate that is not there.
+    Raises UsageError for an order that makes no sense, MachineError for an engine that is not there.
     """
 
-    def __init__(self, order: Order, option: Any) -> None:
-        if order.lowering != lowerings.AS_IS:
-            lowerings.get(order.lowering)
+    def __init__(self, order: Order, option: Any, parties: Parties) -> None:
         self._order = order
         self._results: Path = option.mish_results
         self._rungs: Path = option.mish_rungs or self._results.with_name(remembered.NAME)
@@ -42,8 +39,8 @@ class Session:
         self.places = [
             Place(name=name, is_neural_engine=self._engine.is_neural_engine(name)) for name in self._engine.places()
         ]
-        self._who = locate.interpreter(order.candidate)
-        self.candidate = identify.identify(self._who, order.lowering)
+        self._parties = parties
+        self.candidate = parties.candidate.found
         offered = locate.offered(Path(self.candidate.path))
         self.cells = plan.chosen(plan.load(self._matrix, self.places, offered), order.only)
         for name in {cell.key.case for cell in self.cells}:
@@ -55,11 +52,6 @@ class Session:
         gc.freeze()
         self._code = _code_digest()
         self._controls_error = _controls_error(order.controls)
-        self._base = None if order.against is None else locate.interpreter(order.against)
-        # What the files were before anybody converted with them.
-        self._found = [(self._who, self.candidate)]
-        if self._base is not None:
-            self._found.append((self._base, identify.identify(self._base, lowerings.AS_IS)))
         self.measurements: dict[str, Measurement] = {}
         self._base_measurements: dict[str, Measurement] = {}
         self._against: Against | None = None
@@ -70,21 +62,19 @@ class Session:
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[None]:
-        """Witnesses of the candidate, and of the tree that it is judged against, live as long as this."""
+        """The witnesses convert for as long as this lasts."""
         first, note = remembered.load(self._rungs, self._machine_key())
         self._notes += [note] if note else []
-        with self._witnesses(self._who) as witnesses, self._witnesses(self._base) as others:
-            assert witnesses is not None
-            self._measurer = self._measurer_of(witnesses, self._order.lowering, first)
-            if others is not None:
-                self._base_measurer = self._measurer_of(others, lowerings.AS_IS, first)
+        candidate, base = self._parties.candidate, self._parties.base
+        with contextlib.closing(self._parties):
+            self._measurer = self._measurer_of(candidate, first)
+            if base is not None:
+                self._base_measurer = self._measurer_of(base, first)
             yield
-            self.candidate = self._as_told(self.candidate, witnesses)
-            self._conversions = witnesses.conversions
-            if others is not None:
-                (_, base) = self._found[-1]
-                told = self._as_told(base, others)
-                self._against = Against(candidate=told, measurements=self._base_measurements)
+            self.candidate = self._as_told(candidate)
+            self._conversions = candidate.witnesses.conversions
+            if base is not None:
+                self._against = Against(candidate=self._as_told(base), measurements=self._base_measurements)
 
     def measure(self, cell: Cell) -> Measurement:
         """The measurement of a cell, which is kept; of the tree that it is judged against too, but for controls."""
@@ -95,19 +85,9 @@ class Session:
             self._base_measurements[str(cell.key)] = self._base_measurer.measure(cell)
         return measured
 
-    @contextlib.contextmanager
-    def _witnesses(self, who: Interpreter | None) -> Iterator[Witnesses | None]:
-        if who is None:
-            yield None
-            return
-        with tempfile.TemporaryDirectory(prefix="mish-guard-", ignore_cleanup_errors=True) as folder:
-            mark, jobs, seconds = processes.new_mark(), self._order.jobs, self._order.seconds
-            with contextlib.closing(Witnesses(who, Path(folder), mark=mark, jobs=jobs, seconds=seconds)) as witnesses:
-                yield witnesses
-
-    def _measurer_of(self, witnesses: Witnesses, lowering: str, first: Mapping[str, str]) -> Measurer:
+    def _measurer_of(self, party: Party, first: Mapping[str, str]) -> Measurer:
         controls_folder = self._order.controls
-        return Measurer(self._engine, lowering, witnesses, controls_folder, self.cells, first_rungs=first)
+        return Measurer(self._engine, party.lowering, party.witnesses, controls_folder, self.cells, first_rungs=first)
 
     def remember(self) -> str | None:
         """Keep the rungs that worked for the next run on this machine; why they could not be kept, if so."""
@@ -148,15 +128,10 @@ class Session:
         devices = [device, *(each for each in device.values() if isinstance(each, Mapping))]
         return [note for each in devices for note in each.get("notes", ())]
 
-    def _as_told(self, candidate: Candidate, witnesses: Witnesses) -> Candidate:
-        """A tree with what its witnesses say of themselves; as it was found where they cannot import it."""
-        try:
-            return identify.as_told(candidate, witnesses.hello)
-        except ConversionError:
-            return candidate
-        except MachineError as error:
-            self._notes.append(str(error))
-            return candidate
+    def _as_told(self, party: Party) -> Candidate:
+        candidate, complaint = party.as_told()
+        self._notes += [complaint] if complaint else []
+        return candidate
 
     def _broken(self) -> str | None:
         """Why this run proves nothing: something that it rests on changed while it ran."""
@@ -164,7 +139,7 @@ class Session:
             return "the stored controls changed while the run was going on"
         if _code_digest() != self._code:
             return "the gate's own files changed while the run was going on"
-        if not all(identify.still(candidate, who) for who, candidate in self._found):
+        if not all(party.is_as_found for party in self._parties):
             return "the files of the candidate changed while the run was going on"
         return None
 

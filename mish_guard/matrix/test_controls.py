@@ -1,7 +1,4 @@
-"""Stored controls judge the engine and the machine, grafts judge the tree.
-
-The negative control comes first: it is the first that a routing ladder offers to a Neural Engine.
-"""
+"""Stored controls judge the engine and the machine, grafts judge the tree."""
 
 import pytest
 
