@@ -114,7 +114,7 @@ def _command(order: Order, private: Path, rungs: Path, key: int) -> list[str]:
     command = [sys.executable, "-I", "-m", "pytest", str(here), f"--mish-results={private}", f"--mish-key={key}"]
     # Neither configuration, nor conftest.py, nor plugins of others have a say.
     command += ["-c", str(here / "pytest.ini"), f"--rootdir={here}", f"--confcutdir={here}", "--noconftest"]
-    command += ["-p", "no:cacheprovider", *(word for name in _PLUGINS for word in ("-p", name))]
+    command += ["-p", "no:cacheprovider", "-p", "no:logging", *(word for name in _PLUGINS for word in ("-p", name))]
     command += ["-q", "--no-header", "--tb=no", "-W", "ignore", *(["--mish-quiet"] if order.quiet else [])]
     command += [f"--mish-engine={order.engine}", f"--mish-lowering={order.lowering}", f"--mish-jobs={order.jobs}"]
     command += [f"--mish-conversion-seconds={order.seconds}", f"--mish-controls={order.controls.resolve()}"]
