@@ -60,6 +60,8 @@ READINGS: list[tuple[str, str, dict[str, Any], Any, Any]] = [
     ("cast-saturation", "cast", {"x": [1e9], "dtype": "fp16"}, INF, 65504.0),
     ("infinite-ratio", "real_div", {"x": [INF], "y": INF}, 0.0, INF),
     ("infinite-logarithm", "log", {"x": [INF]}, 0.0, INF),
+    ("opposed-infinities", "linear", {"x": [[INF, INF]], "weight": np.array([[1.0, -1.0]])}, INF, 0.0),
+    ("opposed-infinities", "linear", {"x": [[9.0, 9.0, INF]], "weight": np.array([[4000.0, 1.0, -1.0]])}, INF, 0.0),
     ("silu-accuracy", "silu", {"x": [20.0]}, 20.0, 19.734375),
     ("rank-2-hard-swish", "sigmoid_hard", {"x": [[20.0]]}, 1.0, 0.9609375),
 ]

@@ -128,6 +128,17 @@ def test_sums_that_are_not_finite_are_infinite() -> None:
     assert got[2, 0] == 0
 
 
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+def test_no_weight_for_an_infinity_adds_nothing(at: int, infinity: float) -> None:
+    x, weight = np.ones((1, 2)), np.ones((1, 2))
+    x[0, at], weight[0, at] = infinity, 0.0
+    operands = {"x": x, "weight": weight, "bias": np.array([0.5])}
+    result = products.linear(**operands, accumulator=np.float32)
+    assert products.overflow_partials("linear", operands, result, LIMIT).tolist() == [[1.5]]
+    assert not np.any(products.opposed("linear", operands, result, LIMIT))
+
+
 def test_what_is_known_of_a_constant_is_found_once_and_of_a_variable_anew() -> None:
     found = []
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mish_guard.engines.emulator import fast
+from mish_guard.engines.emulator import fast, products
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.engines.emulator.hazards import LIMIT, Call, Rule, overflow
 from mish_guard.numerics import fp16
@@ -107,6 +107,22 @@ def other_products_range(call: Call, result: Array) -> Array:
     """As for the stage of sums."""
     del call
     return overflow(result)
+
+
+@_assumption(
+    "conv",
+    "linear",
+    "matmul",
+    friendly="a sum of products keeps the sign of its first infinity",
+    pessimistic="infinities of both signs leave +0, as where two elements are added",
+    evidence="U7 F31 F48",
+)
+def opposed_infinities(call: Call, result: Array) -> Array:
+    """Infinite products, or a partial sum and a product, of both signs."""
+    if call.is_single_tap or not fast.has_infinite(result):
+        return result
+    met = products.opposed(call.op, call.operands, result, LIMIT)
+    return result if met is None else np.where(met, 0.0, result)
 
 
 @_assumption(

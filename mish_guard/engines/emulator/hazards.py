@@ -151,7 +151,10 @@ def zero_loses_its_sign(call: Call, result: Array) -> Array:
 
 @_hazard(*PRODUCTS)
 def products_overflow(call: Call, result: Array) -> Array:
-    """A sum of several products, or one of its partial sums, is inf from 2**15 on (F30, F31, F32)."""
+    """A sum of several products, or one of its partial sums, is inf from 2**15 on (F30, F31, F32).
+
+    A product of 0 and inf adds nothing to it (F48).
+    """
     if call.is_single_tap or products.bound(call.op, call.operands) < ROUNDS_TO_LIMIT:
         return result
     return products.overflow_partials(call.op, call.operands, result, LIMIT)

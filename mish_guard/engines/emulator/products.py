@@ -115,19 +115,44 @@ def overflow_partials(op: str, operands: Mapping[str, Any], result: Array, limit
     """`result` with ±inf wherever the sum, or a partial sum taken in the order of the weights, reaches `limit`.
 
     The engine's own order of summation is not known (F51 speaks of tiles); a sum whose partials exceed the limit in
-    one order only is a borderline case that this order decides.
+    one order only is a borderline case that this order decides. A sum keeps the sign of its first infinity.
     """
     result = result.astype(np.float64)
     with np.errstate(all="ignore"):
-        places = np.argwhere(_may_overflow(op, operands, result, limit))
-        for some in np.array_split(places, max(1, -(-len(places) // _rows_at_once(op, operands)))):
-            partial = np.cumsum(_products(op, operands, some), axis=-1)
-            over = ~(np.abs(fp16.to_fp16(partial)) < limit)
-            sign = np.take_along_axis(partial, np.argmax(over, axis=-1)[:, None], axis=-1)[:, 0]
-            index = tuple(some.T)
-            result[index] = np.where(over.any(axis=-1), np.copysign(np.inf, sign), result[index])
+        for index, products in _looked_into(op, operands, np.argwhere(_may_overflow(op, operands, result, limit))):
+            partial = np.cumsum(products, axis=-1)
+            over, first = _first_infinity(partial, limit)
+            offset = 0.0 if operands.get("bias") is None else operands["bias"][index[1 if op == "conv" else -1]]
+            added = np.where(np.isnan(result[index]), partial[:, -1] + offset, result[index])
+            result[index] = np.where(over, np.copysign(np.inf, first), added)
         over = np.abs(fp16.to_fp16(result)) >= limit
     return np.where(over, np.copysign(np.inf, result), result)
+
+
+def opposed(op: str, operands: Mapping[str, Any], result: Array, limit: float) -> Array | None:
+    """Where a sum that is infinite meets a product that is infinite the other way; None if it can be nowhere."""
+    left, right, _ = _factors(op, operands)
+    with np.errstate(all="ignore"):
+        if fast.largest(left) * fast.largest(right) < limit * (1 - 2.0**-10):
+            return None
+        met = np.zeros(result.shape, dtype=bool)
+        for index, products in _looked_into(op, operands, np.argwhere(np.isinf(result))):
+            other = np.copysign(1.0, result[index])[:, None] * products < 0
+            met[index] = (other & (np.abs(fp16.to_fp16(products)) >= limit)).any(axis=-1)
+    return met
+
+
+def _looked_into(op: str, operands: Mapping[str, Any], places: Array) -> Iterator[tuple[tuple[Array, ...], Array]]:
+    """The index of some places at a time, and the products that are summed up there; 0 * inf is +0 (F48)."""
+    for some in np.array_split(places, max(1, -(-len(places) // _rows_at_once(op, operands)))):
+        products = _products(op, operands, some)
+        yield tuple(some.T), np.where(np.isnan(products), 0.0, products)
+
+
+def _first_infinity(partial: Array, limit: float) -> tuple[Array, Array]:
+    """Whether a partial sum reaches the limit, and the first that does."""
+    over = ~(np.abs(fp16.to_fp16(partial)) < limit)
+    return over.any(axis=-1), np.take_along_axis(partial, np.argmax(over, axis=-1)[:, None], axis=-1)[:, 0]
 
 
 def _may_overflow(op: str, operands: Mapping[str, Any], result: Array, limit: float) -> Array:
