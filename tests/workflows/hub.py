@@ -21,7 +21,7 @@ NAME = "mish-guard/mish-guard"
 
 _RUNNERS = ("ubuntu-24.04", "macos-26", "macos-15", "self-hosted")
 _USES = re.compile(r"uses: ([\w-]+/[\w-]+)(?:/[\w./-]+)?@([0-9a-f]{40})")
-_SECONDS = 600
+_SECONDS = 3600
 
 
 @dataclass(frozen=True)
