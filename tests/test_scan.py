@@ -16,11 +16,12 @@ from torch import nn
 
 import mish_guard
 from mish_guard.engines.emulator import package, reader, replay, specification
+from mish_guard.engines.emulator.sketch import sketch
 from mish_guard.errors import ExitCode, UnreadableFileError, UnsupportedOpError, UsageError
 from mish_guard.numerics import reference
 from mish_guard.report import scanned
 from mish_guard.report.scanned import Scanned
-from mish_guard.scan import rules
+from mish_guard.scan import rules, trial
 from mish_guard.scan.rules import RULES
 from mish_guard.scan.trial import Trial
 from mish_guard.scan.view import view
@@ -186,6 +187,18 @@ def test_a_model_that_is_only_wrong_when_it_runs_is_at_risk(
     assert "linear '" in ended.out
     np.save(tmp_path / "x.npy", np.full(SHAPE, 5000.0))
     assert invoke("scan", path, "--input", tmp_path / "x.npy").code == ExitCode.PASS
+
+
+@pytest.mark.parametrize("profile", ["ieee-fp16", "ane"])
+def test_a_model_that_gives_no_number_in_float64_either_is_no_clean_one(profile: str) -> None:
+    graph = sketch(lambda mb, x, name: mb.mul(x=mb.log(x=x), y=2.0, name=name))
+    (found,) = trial.run(graph, {"x": np.array([1.0, -1.0])}, [profile])
+    assert found.is_wrong
+    assert found.culprit is not None
+    assert found.culprit.op == "log"
+    assert np.isnan(found.culprit.want)
+    (sound,) = trial.run(graph, {"x": np.array([1.0, 2.0])}, [profile])
+    assert not sound.is_wrong
 
 
 def test_a_page_marks_what_is_at_risk_and_draws_the_error_along_the_model(invoke: Invoke, tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ class Trial:
     """One profile: the largest error of any output beside float64, and the first operation that went wrong.
 
     `max_abs` is in units of the outputs and `relative` is that divided by the largest output; both are infinite where
-    an output is finite in float64 only. `assumptions` are the ids of what nobody has measured and the run depends on.
+    an output is finite in float64 only. Where an output is NaN in float64 too, `culprit` is the operation that gave the
+    first NaN there: the model has no value that a profile could be held against. `assumptions` are the ids of what
+    nobody has measured and the run depends on.
     `errors` holds the relative error of every operation's result, measured as that of an output, in the model's order.
     """
 
@@ -116,7 +118,8 @@ def _trial(graph: Graph, feeds: Mapping[str, Any], name: str, exact: Mapping[str
         profile=name,
         max_abs=max((each for each, _ in errors), default=0.0),
         relative=relative,
-        culprit=culprit.find(graph, got, exact, None) or (_first(graph, got, exact) if relative > _WRONG else None),
+        culprit=culprit.find(graph, got, exact, None)
+        or (_first(graph, got, exact) if relative > _WRONG else _undefined(graph, got, exact)),
         assumptions=tuple(sorted(arithmetic.met)),
         errors=tuple(_relative(_error(got[each], exact[each])) for each in results if _is_array(got[each])),
     )
@@ -136,6 +139,22 @@ def _first(graph: Graph, got: Mapping[str, Array], exact: Mapping[str, Array]) -
     wrong = (step for step in culprit.trace(graph, got, exact, None) if step.wrong)
     first = next(wrong, None)
     return None if first is None else Culprit(op=first.op, name=first.name, got=first.got, want=first.want)
+
+
+def _undefined(graph: Graph, got: Mapping[str, Array], exact: Mapping[str, Array]) -> Culprit | None:
+    """The first operation that gives NaN in float64, if an output does."""
+    if not any(_has_nan(exact[output]) for output in graph.outputs):
+        return None
+    for node in graph.nodes:
+        for tensor in node.outputs:
+            if _has_nan(exact[tensor.name]):
+                at = np.isnan(exact[tensor.name])
+                return Culprit(op=node.op, name=node.name, got=float(got[tensor.name][at][0]), want=float("nan"))
+    return None
+
+
+def _has_nan(values: Any) -> bool:
+    return _is_array(values) and bool(np.isnan(values).any())
 
 
 def _error(got: Array, want: Array) -> tuple[float, float]:

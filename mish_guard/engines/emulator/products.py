@@ -152,7 +152,7 @@ def _looked_into(op: str, operands: Mapping[str, Any], places: Array) -> Iterato
 def _first_infinity(partial: Array, limit: float) -> tuple[Array, Array]:
     """Whether a partial sum reaches the limit, and the first that does."""
     over = ~(np.abs(fp16.to_fp16(partial)) < limit)
-    return over.any(axis=-1), np.take_along_axis(partial, np.argmax(over, axis=-1)[:, None], axis=-1)[:, 0]
+    return np.asarray(over.any(axis=-1)), np.take_along_axis(partial, np.argmax(over, axis=-1)[:, None], axis=-1)[:, 0]
 
 
 def _may_overflow(op: str, operands: Mapping[str, Any], result: Array, limit: float) -> Array:
