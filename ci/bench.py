@@ -120,13 +120,21 @@ def _figures(folder: Path) -> Iterator[Figure]:
     rendered = [*guard, "report", str(folder / "results.json"), "--html", "--out", str(page)]
     yield Figure("page of the whole matrix: rendering", _best(rendered), 3.0, "s")
     yield Figure("page of the whole matrix: size", page.stat().st_size / 1e6, 1.5, "MB")
-    broken = folder / "broken"
-    broken.mkdir()
-    (broken / "file").write_text("[" * 100_000)
-    for words in (["judge", "{}"], ["gate", "--matrix", "{}"], ["scan", "{}"], ["store", "{}", "--reason", "x"]):
-        spent = _run([*guard, *(each.format(broken / "file") for each in words)], cwd=broken, code=2)
-        yield Figure(f"mish-guard {words[0]} of a file that is none", spent.wall, 2.0, "s")
+    told = {" ".join(tried): _run([*guard, *words], cwd=out, code=2).wall for tried, out, words in _mistakes(folder)}
+    slowest = max(told, key=lambda each: told[each])
+    yield Figure(f"slowest of {len(told)} files with a mistake: {slowest}", told[slowest], 2.0, "s")
     yield Figure("peak memory of the largest process of the gate", gate.memory / 2**30, 0.5, "GB")
+
+
+def _mistakes(folder: Path) -> Iterator[tuple[tuple[str, str], Path, list[str]]]:
+    """Every option that names a file, with the largest file with a mistake of its kind: where, and what is typed."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from tests import test_malformed as malformed
+
+    for number, (tried, each) in enumerate(malformed.TRIES.items()):
+        largest = max(each.mistakes, key=lambda kind: len(each.mistakes[kind]))
+        out, words = malformed.typed(tried, largest, folder / f"mistake-{number}")
+        yield tried, out, words
 
 
 def _installed() -> Path:

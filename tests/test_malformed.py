@@ -1,11 +1,13 @@
 """Mistakes in files: each ends with 2 and one line, whatever command reads it, and leaves nothing behind.
 
-Every option of every command that names a file or a folder to be read is tried with every mistake of its kind, in
-process; `ci/bench.py` holds how long the command line may take to say so.
+Every option of every command that names a file or a folder to be read is tried with every mistake of its kind: in
+process, and with the teeth through the command line. `ci/bench.py` holds how long that may take to say so.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from mish_guard import cli
 from mish_guard.errors import ExitCode
 from mish_guard.models import controls
 from tests import hostile
-from tests.conftest import Invoke
+from tests.conftest import Ended, Invoke
 from tests.mistakes import ARRAYS, GARBAGE, PYTHONS, RECORDS, YAML
 from tests.report.conftest import BASELINES, results
 
@@ -132,7 +134,7 @@ def _chosen(tried: tuple[str, str]) -> dict[str, bytes]:
     return dict(mistakes if is_first or len(mistakes) < 4 else list(mistakes.items())[number % 4 :: 4])
 
 
-def complaint(ended: Any, out: Path, place: str) -> str | None:
+def complaint(ended: Ended, out: Path, place: str) -> str | None:
     """What is not as it should be after a command was given a file with a mistake; None if all is."""
     wrong = {
         f"ended with {ended.code}": ended.code != ExitCode.USAGE,
@@ -146,17 +148,42 @@ def complaint(ended: Any, out: Path, place: str) -> str | None:
     return f"{', '.join(found)}: {ended.err[-300:]}" if found else None
 
 
+def typed(tried: tuple[str, str], kind: str, folder: Path) -> tuple[Path, list[str]]:
+    """A folder that is empty, and what is typed there to give a command the file with a mistake of this kind."""
+    each = TRIES[tried]
+    inside, out = folder / "in", folder / "out"
+    inside.mkdir(parents=True)
+    out.mkdir()
+    (inside / each.name).write_bytes(each.mistakes[kind])
+    return out, list(map(str, each.arguments(inside / each.name, out)))
+
+
+def _complaints(tried: tuple[str, str], folder: Path, run: Callable[[Path, list[str]], Ended]) -> dict[str, str]:
+    """What is not as it should be, by the kind of the mistake."""
+    found = {}
+    for number, kind in enumerate(_chosen(tried)):
+        out, arguments = typed(tried, kind, folder / str(number))
+        found[kind] = complaint(run(out, arguments), out, TRIES[tried].name)
+    return {kind: wrong for kind, wrong in found.items() if wrong is not None}
+
+
 @pytest.mark.parametrize("tried", TRIES, ids=" ".join)
 def test_a_file_with_a_mistake_is_told(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: tuple[str, str]
 ) -> None:
-    each = TRIES[tried]
-    found = {}
-    for number, (kind, content) in enumerate(_chosen(tried).items()):
-        folder, out = tmp_path / f"in{number}", tmp_path / f"out{number}"
-        folder.mkdir()
-        out.mkdir()
+    def run(out: Path, arguments: list[str]) -> Ended:
         monkeypatch.chdir(out)
-        (folder / each.name).write_bytes(content)
-        found[kind] = complaint(invoke(*each.arguments(folder / each.name, out)), out, each.name)
-    assert {kind: wrong for kind, wrong in found.items() if wrong is not None} == {}
+        return invoke(*arguments)
+
+    assert _complaints(tried, tmp_path, run) == {}
+
+
+@pytest.mark.teeth
+@pytest.mark.parametrize("tried", TRIES, ids=" ".join)
+def test_the_command_line_tells_it_as_well(tmp_path: Path, tried: tuple[str, str]) -> None:
+    def run(out: Path, arguments: list[str]) -> Ended:
+        command = [sys.executable, "-I", "-m", "mish_guard", *arguments]
+        done = subprocess.run(command, cwd=out, capture_output=True, text=True, check=False)
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    assert _complaints(tried, tmp_path, run) == {}

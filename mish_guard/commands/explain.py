@@ -56,13 +56,13 @@ def show(
     key = CellKey.parse(name)
     _check_input(x)
     last = _last_candidate(out)
+    interpreter = locate.interpreter(candidate)  # before the matrix, whose cases import torch
     engine = registry.create("emulator" if key.place in profiles.PROFILES else "coreml", [key.place])
     stored = _stored(engine, key, baselines or baseline.SHIPPED)
     place = Place(name=key.place, is_neural_engine=engine.is_neural_engine(key.place))
     cells = plan.load(matrix_file or plan.DEFAULT, [place])
     cell = next((cell for cell in cells if cell.key == key), plan.Cell(key=key, known_gap=None))
     used = lowering or (lowerings.AS_IS if last is None else last.lowering)
-    interpreter = locate.interpreter(candidate)
     who = identify.identify(interpreter, used)
     _check_tree(who, last, out)
     with (
