@@ -9,9 +9,12 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from mish_guard.errors import UsageError
+
+# An object of JSON or YAML that its schema describes: the edge, and the one place where values have no type of ours.
+Document: TypeAlias = Mapping[str, Any]
 
 # Where a coremltools tree keeps its converters of PyTorch's operations, from the tree's root.
 CONVERTERS = "coremltools/converters/mil/frontend/torch/ops.py"
@@ -343,7 +346,7 @@ class EnginePlace:
     """
 
     engine: EngineName
-    device: Mapping[str, Any]
+    device: Document
     is_hardware: bool
     is_neural_engine: bool
 
@@ -405,6 +408,6 @@ class Run:
         """Whether what was measured at a place ran on hardware."""
         return self.engines[place].is_hardware
 
-    def device_at(self, place: str) -> Mapping[str, Any]:
+    def device_at(self, place: str) -> Document:
         """What the engine of a place ran on."""
         return self.engines[place].device

@@ -6,7 +6,6 @@ import datetime as dt
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from mish_guard import files
 from mish_guard.convert import conversion
 from mish_guard.errors import ExitCode, UsageError
 from mish_guard.models import controls, networks
-from mish_guard.records import Backend, Frontend
+from mish_guard.records import Backend, Document, Frontend
 
 
 def rebuild(folder: Path, *, reason: str) -> ExitCode:
@@ -42,7 +41,7 @@ def rebuild(folder: Path, *, reason: str) -> ExitCode:
     return ExitCode.PASS
 
 
-def _replace(folder: Path, provenance: dict[str, Any]) -> None:
+def _replace(folder: Path, provenance: Document) -> None:
     """Convert the controls anew with the imported coremltools and replace `folder` as a whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -38,10 +39,16 @@ class Request:
         return tuple(torch.zeros(shape, dtype=dtype) for shape in self.shapes)
 
 
-Call = Callable[[Any, Request], Any]
+class Model(Protocol):
+    """What coremltools made: whatever else it is, it can be saved."""
+
+    def save(self, save_path: str) -> None: ...
 
 
-def convert(ct: Any, call: str, request: Request) -> Any:
+Call = Callable[[ModuleType, Request], Model]
+
+
+def convert(ct: ModuleType, call: str, request: Request) -> Model:
     """The converted model of a call; raises whatever coremltools raises, UsageError for a call that there is not."""
     if call.startswith(TARGET):
         return _target(ct, request, call.removeprefix(TARGET))
@@ -53,7 +60,9 @@ def convert(ct: Any, call: str, request: Request) -> Any:
     return CALLS[call](ct, request)
 
 
-def _captured(request: Request, module: nn.Module | None = None, example: Sequence[torch.Tensor] | None = None) -> Any:
+def _captured(
+    request: Request, module: nn.Module | None = None, example: Sequence[torch.Tensor] | None = None
+) -> object:
     """The module as its frontend captures it."""
     module = request.module if module is None else module
     tensors = request.zeros() if example is None else tuple(example)
@@ -64,45 +73,47 @@ def _captured(request: Request, module: nn.Module | None = None, example: Sequen
     return exported.run_decompositions() if decomposed else exported.run_decompositions({})
 
 
-def _described(ct: Any, request: Request, **options: Any) -> dict[str, Any]:
+def _described(ct: ModuleType, request: Request, **options: object) -> dict[str, object]:
     """The inputs as `ct.convert` wants them: an exported program brings its own."""
     if request.frontend is not Frontend.TORCHSCRIPT:
         return {}
     return {"inputs": [ct.TensorType(shape=shape, **options) for shape in request.shapes]}
 
 
-def _precision(ct: Any, backend: Backend) -> dict[str, Any]:
+def _precision(ct: ModuleType, backend: Backend) -> dict[str, object]:
     """What names the backend, and nothing where it is the default."""
     if backend is Backend.NEURALNETWORK:
         return {"convert_to": "neuralnetwork"}
     return {"compute_precision": ct.precision.FLOAT32} if backend is Backend.MLPROGRAM_FP32 else {}
 
 
-def _plain(ct: Any, request: Request, program: Any = None, **options: Any) -> Any:
+def _plain(ct: ModuleType, request: Request, program: object = None, **options: object) -> Model:
     """A conversion that loads nothing, with `options` beside what the backend needs."""
     given = {**_described(ct, request), **_precision(ct, request.backend), "skip_model_load": True, **options}
-    return ct.convert(_captured(request) if program is None else program, **given)
+    made: Model = ct.convert(_captured(request) if program is None else program, **given)
+    return made
 
 
-def _default(ct: Any, request: Request) -> Any:
+def _default(ct: ModuleType, request: Request) -> Model:
     """The call of the user guide: the program and its inputs. The model is loaded, or a warning says why not."""
-    return ct.convert(_captured(request), **_described(ct, request), **_precision(ct, request.backend))
+    made: Model = ct.convert(_captured(request), **_described(ct, request), **_precision(ct, request.backend))
+    return made
 
 
-def _target(ct: Any, request: Request, name: str) -> Any:
+def _target(ct: ModuleType, request: Request, name: str) -> Model:
     """A deployment target that the tree has; raises AttributeError for one that it has not."""
     return _plain(ct, request, minimum_deployment_target=getattr(ct.target, name))
 
 
-def _selector(ct: Any, request: Request) -> Any:
+def _selector(ct: ModuleType, request: Request) -> Model:
     return _plain(ct, request, compute_precision=ct.transform.FP16ComputePrecision(op_selector=lambda _: True))
 
 
-def _outputs(ct: Any, request: Request) -> Any:
+def _outputs(ct: ModuleType, request: Request) -> Model:
     return _plain(ct, request, outputs=[ct.TensorType(name="result")])
 
 
-def _half_io(ct: Any, request: Request) -> Any:
+def _half_io(ct: ModuleType, request: Request) -> Model:
     return _plain(
         ct,
         request,
@@ -112,7 +123,7 @@ def _half_io(ct: Any, request: Request) -> Any:
     )
 
 
-def _single_io(ct: Any, request: Request) -> Any:
+def _single_io(ct: ModuleType, request: Request) -> Model:
     return _plain(
         ct,
         request,
@@ -121,7 +132,7 @@ def _single_io(ct: Any, request: Request) -> Any:
     )
 
 
-def _pipeline(ct: Any, request: Request, name: str) -> Any:
+def _pipeline(ct: ModuleType, request: Request, name: str) -> Model:
     """A ready-made pipeline of passes; raises ValueError for one that the tree has not."""
     return _plain(ct, request, pass_pipeline=ct.PassPipeline.get_pipeline(name))
 
@@ -130,11 +141,11 @@ def _units(name: str) -> Call:
     return lambda ct, request: _plain(ct, request, compute_units=getattr(ct.ComputeUnit, name))
 
 
-def _package_dir(ct: Any, request: Request) -> Any:
+def _package_dir(ct: ModuleType, request: Request) -> Model:
     return _plain(ct, request, package_dir=str(request.folder / "given.mlpackage"))
 
 
-def _image(ct: Any, request: Request) -> Any:
+def _image(ct: ModuleType, request: Request) -> Model:
     (shape,) = request.shapes
     return _plain(ct, request, inputs=[ct.ImageType(shape=shape)])
 
@@ -153,7 +164,7 @@ class Remembering(nn.Module):
         return self.inner(self.total)  # type: ignore[no-any-return]
 
 
-def _states(ct: Any, request: Request) -> Any:
+def _states(ct: ModuleType, request: Request) -> Model:
     (shape,) = request.shapes
     program = _captured(request, Remembering(request.module, shape).eval())
     state = ct.StateType(wrapped_type=ct.TensorType(shape=shape), name="total")
@@ -161,41 +172,41 @@ def _states(ct: Any, request: Request) -> Any:
     return _plain(ct, request, program, minimum_deployment_target=ct.target.iOS18, **described)
 
 
-def _flexible(make: Callable[[Any, tuple[int, ...]], Any]) -> Call:
+def _flexible(make: Callable[[ModuleType, tuple[int, ...]], object]) -> Call:
     """A call whose input leaves a size open."""
 
-    def call(ct: Any, request: Request) -> Any:
+    def call(ct: ModuleType, request: Request) -> Model:
         return _plain(ct, request, inputs=[ct.TensorType(shape=make(ct, shape)) for shape in request.shapes])
 
     return call
 
 
-def _ranged(ct: Any, shape: tuple[int, ...]) -> Any:
+def _ranged(ct: ModuleType, shape: tuple[int, ...]) -> object:
     last = ct.RangeDim(lower_bound=shape[-1] // 2, upper_bound=2 * shape[-1], default=shape[-1])
     return (*shape[:-1], last)
 
 
-def _ranged_batch(ct: Any, shape: tuple[int, ...]) -> Any:
+def _ranged_batch(ct: ModuleType, shape: tuple[int, ...]) -> object:
     return (ct.RangeDim(lower_bound=1, upper_bound=8, default=shape[0]), *shape[1:])
 
 
-def _enumerated(ct: Any, shape: tuple[int, ...]) -> Any:
+def _enumerated(ct: ModuleType, shape: tuple[int, ...]) -> object:
     return ct.EnumeratedShapes(shapes=[shape, (*shape[:-1], 2 * shape[-1])], default=shape)
 
 
-def _symbolic(ct: Any, shape: tuple[int, ...]) -> Any:
+def _symbolic(ct: ModuleType, shape: tuple[int, ...]) -> object:
     return ct.Shape(shape=(*shape[:-1], ct.RangeDim(lower_bound=1, upper_bound=64, symbol="width")))
 
 
-def _default_shape(ct: Any, shape: tuple[int, ...]) -> Any:
+def _default_shape(ct: ModuleType, shape: tuple[int, ...]) -> object:
     return ct.Shape(shape=_ranged(ct, shape), default=shape)
 
 
-def _script(ct: Any, request: Request) -> Any:
+def _script(ct: ModuleType, request: Request) -> Model:
     return _plain(ct, request, torch.jit.script(request.module))
 
 
-def _dynamic_export(ct: Any, request: Request) -> Any:
+def _dynamic_export(ct: ModuleType, request: Request) -> Model:
     # An example of 1 would be taken for a constant.
     dims = {0: torch.export.Dim("batch", min=1, max=8)}
     tensors = tuple(torch.zeros((2, *shape[1:])) for shape in request.shapes)
@@ -203,7 +214,7 @@ def _dynamic_export(ct: Any, request: Request) -> Any:
     return _plain(ct, request, exported.run_decompositions({}))
 
 
-def _half_module(ct: Any, request: Request) -> Any:
+def _half_module(ct: ModuleType, request: Request) -> Model:
     module = request.module.half()
     program = _captured(request, module, request.zeros(torch.float16))
     inputs = [ct.TensorType(shape=shape, dtype=_HALF) for shape in request.shapes]
@@ -211,17 +222,17 @@ def _half_module(ct: Any, request: Request) -> Any:
     return _plain(ct, request, program, minimum_deployment_target=ct.target.iOS16, **given)
 
 
-def _double_module(ct: Any, request: Request) -> Any:
+def _double_module(ct: ModuleType, request: Request) -> Model:
     return _plain(ct, request, _captured(request, request.module.double(), request.zeros(torch.float64)))
 
 
-def _channels_last(ct: Any, request: Request) -> Any:
+def _channels_last(ct: ModuleType, request: Request) -> Model:
     module = request.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     example = [tensor.to(memory_format=torch.channels_last) for tensor in request.zeros()]
     return _plain(ct, request, _captured(request, module, example))
 
 
-def _mil(ct: Any, request: Request) -> Any:
+def _mil(ct: ModuleType, request: Request) -> Model:
     """Mish as MIL programs have it that are written by hand: no frontend sees it, every graph pass does."""
     mb = ct.converters.mil.Builder
     (shape,) = request.shapes
@@ -233,26 +244,29 @@ def _mil(ct: Any, request: Request) -> Any:
     return _plain(ct, request, program)
 
 
-def _compressed(compress: Callable[[Any, Any], Any]) -> Call:
+def _compressed(compress: Callable[[ModuleType, Model], Model]) -> Call:
     """A converted model whose weights are compressed afterwards."""
     return lambda ct, request: compress(
         ct.optimize.coreml, _plain(ct, request, minimum_deployment_target=ct.target.iOS16)
     )
 
 
-def _quantised(opt: Any, model: Any) -> Any:
+def _quantised(opt: ModuleType, model: Model) -> Model:
     config = opt.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=1)
-    return opt.linear_quantize_weights(model, opt.OptimizationConfig(global_config=config))
+    made: Model = opt.linear_quantize_weights(model, opt.OptimizationConfig(global_config=config))
+    return made
 
 
-def _palettised(opt: Any, model: Any) -> Any:
+def _palettised(opt: ModuleType, model: Model) -> Model:
     config = opt.OpPalettizerConfig(mode="uniform", nbits=4, weight_threshold=1)
-    return opt.palettize_weights(model, opt.OptimizationConfig(global_config=config))
+    made: Model = opt.palettize_weights(model, opt.OptimizationConfig(global_config=config))
+    return made
 
 
-def _pruned(opt: Any, model: Any) -> Any:
+def _pruned(opt: ModuleType, model: Model) -> Model:
     config = opt.OpMagnitudePrunerConfig(target_sparsity=0.5, weight_threshold=1)
-    return opt.prune_weights(model, opt.OptimizationConfig(global_config=config))
+    made: Model = opt.prune_weights(model, opt.OptimizationConfig(global_config=config))
+    return made
 
 
 _HALF: Any = np.float16

@@ -15,7 +15,7 @@ import logging
 import platform
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def load_export() -> None:
         exported.run_decompositions()
 
 
-def _digest(converter: Any) -> str:
+def _digest(converter: Callable[..., object]) -> str:
     """The sha256 of a converter's text; of its code where it has no text, as a function made by others may not."""
     while isinstance(converter, functools.partial):
         converter = converter.func
@@ -128,17 +128,17 @@ def _save(
         _to_core_ml(exported, tensors, frontend, backend).save(str(path))
 
 
-def _export(module: nn.Module, tensors: tuple[torch.Tensor, ...], frontend: Frontend) -> Any:
+def _export(module: nn.Module, tensors: tuple[torch.Tensor, ...], frontend: Frontend) -> object:
     if frontend is Frontend.TORCHSCRIPT:
         return torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
     exported = torch.export.export(module, tensors)
     return exported.run_decompositions() if frontend is Frontend.EXPORT_DECOMPOSED else exported.run_decompositions({})
 
 
-def _to_core_ml(exported: Any, tensors: tuple[torch.Tensor, ...], frontend: Frontend, backend: Backend) -> Any:
+def _to_core_ml(exported: object, tensors: tuple[torch.Tensor, ...], frontend: Frontend, backend: Backend) -> Any:
     import coremltools as ct
 
-    options: dict[str, Any] = {"skip_model_load": True}
+    options: dict[str, object] = {"skip_model_load": True}
     if backend is Backend.NEURALNETWORK:
         options["convert_to"] = "neuralnetwork"
     else:

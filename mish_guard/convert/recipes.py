@@ -36,7 +36,7 @@ class Recipe:
         return ".mlmodel" if self.backend is Backend.NEURALNETWORK else ".mlpackage"
 
 
-def to_json(recipe: Recipe) -> dict[str, Any]:
+def to_json(recipe: Recipe) -> dict[str, object]:
     """A recipe as JSON types."""
     rung = None if recipe.rung is None else str(recipe.rung)
     return {**asdict(recipe), "frontend": recipe.frontend.value, "backend": recipe.backend.value, "rung": rung}

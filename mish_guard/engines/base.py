@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mish_guard.records import Culprit, Placed, Placement, Step, Times
+from mish_guard.records import Culprit, Document, Placed, Placement, Step, Times
 
 # The outputs of each prediction, in the order of the model's outputs.
+# What a model is fed, and what it gives: numpy arrays, in the order of its inputs and outputs.
+Feed = Sequence[Any]
 Predictions = tuple[tuple[Any, ...], ...]
 
 
@@ -47,10 +49,10 @@ class Engine(Protocol):
     def is_hardware(self, place: str) -> bool:
         """Whether what runs at `place` is real: only then can another shape change where a model runs."""
 
-    def device(self) -> Mapping[str, Any]:
+    def device(self) -> Document:
         """What the engine runs on, for the record."""
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], place: str, output: int | None = None) -> Execution:
+    def run(self, package: Path, feeds: Sequence[Feed], place: str, output: int | None = None) -> Execution:
         """Predict once for each feed (the inputs in the model's order, numpy arrays).
 
         With `output` each prediction holds that one alone, by its number.
@@ -59,7 +61,7 @@ class Engine(Protocol):
     def first_wrong(
         self,
         package: Path,
-        feed: Sequence[Any],
+        feed: Feed,
         place: str,
         index: tuple[int, ...] | None,
         output: int | None = None,
@@ -74,7 +76,7 @@ class Engine(Protocol):
     def trace(
         self,
         package: Path,
-        feed: Sequence[Any],
+        feed: Feed,
         place: str,
         index: tuple[int, ...] | None,
         output: int | None = None,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from mish_guard.engines.base import Engine, Execution
+from mish_guard.engines.base import Engine, Execution, Feed
 from mish_guard.engines.coreml import UNITS, CoreMLEngine, machine
 from mish_guard.engines.emulator import EmulatorEngine, profiles
 from mish_guard.errors import UsageError
-from mish_guard.records import Culprit, Step
+from mish_guard.records import Culprit, Document, Step
 
 
 def check(places: Sequence[str]) -> None:
@@ -60,16 +59,16 @@ class Engines:
     def is_hardware(self, place: str) -> bool:
         return self._by_place[place].is_hardware(place)
 
-    def device(self) -> Mapping[str, Any]:
+    def device(self) -> Document:
         return {engine.name: engine.device() for engine in self._engines}
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], place: str, output: int | None = None) -> Execution:
+    def run(self, package: Path, feeds: Sequence[Feed], place: str, output: int | None = None) -> Execution:
         return self._by_place[place].run(package, feeds, place, output)
 
     def first_wrong(
         self,
         package: Path,
-        feed: Sequence[Any],
+        feed: Feed,
         place: str,
         index: tuple[int, ...] | None,
         output: int | None = None,
@@ -79,7 +78,7 @@ class Engines:
     def trace(
         self,
         package: Path,
-        feed: Sequence[Any],
+        feed: Feed,
         place: str,
         index: tuple[int, ...] | None,
         output: int | None = None,

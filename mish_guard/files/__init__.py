@@ -123,12 +123,12 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         os.close(held)
 
 
-def canonical_json(document: Any) -> str:
+def canonical_json(document: object) -> str:
     """JSON on one line with sorted keys; raises ValueError for NaN and infinities."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def readable_json(document: Any) -> str:
+def readable_json(document: object) -> str:
     """JSON for people and diffs: sorted keys, indented, newline at the end; raises ValueError as canonical_json."""
     return json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
@@ -194,7 +194,7 @@ def read_yaml(path: Path) -> Any:
         raise UnreadableFileError(msg) from error
 
 
-def validate(document: Any, schema_name: str, path: Path) -> None:
+def validate(document: object, schema_name: str, path: Path) -> None:
     """Check `document` against `data/schemas/<schema_name>.schema.json`; raises UnreadableFileError with the place."""
     try:
         error = next(iter(_validator(schema_name).iter_errors(document)), None)

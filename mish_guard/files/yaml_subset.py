@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from yaml import MappingNode, Mark, Node, SafeLoader, ScalarNode
 
 _DEEPEST = 40
 _TAG = "tag:yaml.org,2002:"
@@ -37,7 +41,7 @@ def load(text: str) -> Any:
         raise SubsetError(str(error)) from error
 
 
-def _placed(what: str, mark: Any) -> str:
+def _placed(what: str, mark: Mark | None) -> str:
     return what if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {what}"
 
 
@@ -59,7 +63,7 @@ def _loader() -> Any:
     return loader
 
 
-def _compose_node(self: Any, parent: Any, index: Any) -> Any:
+def _compose_node(self: Any, parent: Node | None, index: int) -> Node | None:
     import yaml
 
     event = self.peek_event()
@@ -75,7 +79,7 @@ def _compose_node(self: Any, parent: Any, index: Any) -> Any:
     return node
 
 
-def _construct_mapping(self: Any, node: Any, deep: bool = False) -> Any:
+def _construct_mapping(self: SafeLoader, node: MappingNode, deep: bool = False) -> dict[Hashable, object]:
     import yaml
 
     seen: set[str] = set()
@@ -88,7 +92,7 @@ def _construct_mapping(self: Any, node: Any, deep: bool = False) -> Any:
     return yaml.SafeLoader.construct_mapping(self, node, deep)
 
 
-def _construct_scalar(self: Any, node: Any) -> Any:
+def _construct_scalar(self: SafeLoader, node: ScalarNode) -> object:
     import yaml
 
     if node.tag not in _SCALARS:
@@ -96,12 +100,12 @@ def _construct_scalar(self: Any, node: Any) -> Any:
     return yaml.SafeLoader.construct_scalar(self, node)
 
 
-def _refuse(_: Any, node: Any) -> Any:
+def _refuse(_: object, node: Node) -> NoReturn:
     kind = node.tag.removeprefix(_TAG)
     raise SubsetError(_placed(f"a {kind} is not supported; put it in quotes", node.start_mark))
 
 
-def _number(self: Any, node: Any) -> float:
+def _number(self: SafeLoader, node: ScalarNode) -> float:
     import yaml
 
     value = float(yaml.SafeLoader.construct_yaml_float(self, node))

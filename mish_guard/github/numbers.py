@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mish_guard.errors import ExitCode, UnreadableFileError, Verdict
 
@@ -19,6 +19,9 @@ RUNS = frozenset({"mish-gate-emulated", "mish-gate-core-ml-macos-26", "mish-gate
 JOBS = frozenset({"emulated", "core-ml", "base-court"})
 
 # A report of the whole matrix takes well under a tenth of this; a larger file is none of ours.
+_T = TypeVar("_T")
+_Few = TypeVar("_Few", bound=Sized)
+
 _MOST_BYTES = 8_000_000
 _MOST_ITEMS = 40
 
@@ -50,7 +53,7 @@ class Numbers:
         why = f": reintroduces {', '.join(self.defects)}" if self.defects else ""
         return f"{self.verdict} ({armed}){why}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As JSON types; `from_json` is the inverse."""
         return asdict(self)
 
@@ -114,37 +117,37 @@ def from_json(document: Any) -> Numbers:
     return made
 
 
-def _one_of(value: Any, allowed: Any) -> Any:
+def _one_of(value: _T, allowed: Collection[_T]) -> _T:
     if isinstance(value, bool) or value not in allowed:
         raise ValueError
     return value
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError
     return value
 
 
-def _count(value: Any) -> int:
+def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**6:
         raise ValueError
     return value
 
 
-def _name(value: Any, form: re.Pattern[str]) -> str:
+def _name(value: object, form: re.Pattern[str]) -> str:
     if not isinstance(value, str) or form.fullmatch(value) is None:
         raise ValueError
     return value
 
 
-def _names(values: Any, form: re.Pattern[str]) -> tuple[str, ...]:
+def _names(values: object, form: re.Pattern[str]) -> tuple[str, ...]:
     if not isinstance(values, list | tuple):
         raise TypeError
     return tuple(_name(value, form) for value in _few(values))
 
 
-def _few(values: Any) -> Any:
+def _few(values: _Few) -> _Few:
     if len(values) > _MOST_ITEMS:
         raise ValueError
     return values

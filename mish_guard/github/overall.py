@@ -65,7 +65,7 @@ class Overall:
         if not self.runs or not self.jobs:
             yield "nothing was run"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As JSON types; `from_json` is the inverse."""
         runs = {name: None if run is None else run.to_json() for name, run in self.runs.items()}
         return {"jobs": dict(self.jobs), "runs": runs}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import UnreadableFileError, UsageError
-from mish_guard.records import Backend, CellKey, Family, Frontend, Offered, Role
+from mish_guard.records import Backend, CellKey, Document, Family, Frontend, Offered, Role
 
 # The calls that stand for one call for each deployment target of the tree, and for each ready-made pipeline.
 EVERY_TARGET = "target-*"
@@ -93,7 +93,7 @@ def digest(path: Path) -> str:
     return files.sha256(files.canonical_json(files.read_yaml(path)))
 
 
-def _add_own(document: Mapping[str, Any], path: Path) -> None:
+def _add_own(document: Document, path: Path) -> None:
     """Let the activations of a matrix be known by name; nothing of them is imported yet."""
     if "activations" in document:
         from mish_guard.models import networks, own
@@ -102,7 +102,7 @@ def _add_own(document: Mapping[str, Any], path: Path) -> None:
             networks.add(each)
 
 
-def _routes(section: Mapping[str, Any] | None, offered: Offered) -> Iterator[dict[str, Any]]:
+def _routes(section: Document | None, offered: Offered) -> Iterator[dict[str, Any]]:
     """The routes of the section `roads` as groups of cells."""
     if section is None:
         return

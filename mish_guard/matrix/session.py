@@ -19,7 +19,7 @@ from mish_guard.matrix.order import Order
 from mish_guard.matrix.parties import Parties, Party
 from mish_guard.matrix.plan import Cell, Place
 from mish_guard.models import controls, networks
-from mish_guard.records import Against, Candidate, EngineName, EnginePlace, Measurement, Run
+from mish_guard.records import Against, Candidate, Document, EngineName, EnginePlace, Measurement, Run
 from mish_guard.results import curves, run_file
 
 
@@ -94,7 +94,7 @@ class Session:
         worked = {} if self._measurer is None else self._measurer.ladder.worked()
         return remembered.store(self._rungs, self._machine_key(), worked)
 
-    def write(self, report: Mapping[str, Any]) -> None:
+    def write(self, report: Document) -> None:
         """Write the results, sealed where the parent of this court gave it a key."""
         run_file.write_run(self._results, report)
         if self._measurer is not None:

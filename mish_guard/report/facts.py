@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mish_guard import commands_to_type
 from mish_guard.errors import ExitCode
 from mish_guard.judge.compare import Moved
 from mish_guard.judge.status import Row, Status
 from mish_guard.judge.verdict import Finding, Judgement, Verdict, measured_neural_engines, untaken_ladders
-from mish_guard.records import Attempt, Candidate, CellKey, Covered, Family, Figures, Measurement, Role, Run
+from mish_guard.records import Attempt, Candidate, CellKey, Covered, Document, Family, Figures, Measurement, Role, Run
 from mish_guard.report import meaning, routing
 from mish_guard.report.findings import Kind, kinds
 
@@ -38,7 +37,7 @@ class Evidence:
     places: tuple[str, ...]
     hardware_places: tuple[str, ...]
     neural_engines: tuple[str, ...]
-    device: Mapping[str, Any]
+    device: Document
     statement: str
 
 

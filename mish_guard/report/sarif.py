@@ -6,13 +6,11 @@ told, never where it lay.
 
 from __future__ import annotations
 
-from typing import Any
-
 from mish_guard import __version__
 from mish_guard.judge.defects import Signature
 from mish_guard.judge.status import Status
 from mish_guard.judge.verdict import Verdict
-from mish_guard.records import CONVERTERS
+from mish_guard.records import CONVERTERS, Document
 from mish_guard.report import words
 from mish_guard.report.facts import Facts, Worst
 from mish_guard.report.findings import Kind
@@ -36,7 +34,7 @@ _ERRORS = frozenset({Status.OVER_CEILING, Status.FAILS, Status.WORSE, Status.CON
 _GOOD = frozenset({Status.BETTER})
 
 
-def document(facts: Facts) -> dict[str, Any]:
+def document(facts: Facts) -> Document:
     """The log: one run, one result for each kind of finding."""
     names = sorted({kind.members[0].signature for kind in facts.kinds}, key=lambda each: each.value)
     driver = {
@@ -54,12 +52,12 @@ def document(facts: Facts) -> dict[str, Any]:
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _rule(signature: Signature) -> dict[str, object]:
+def _rule(signature: Signature) -> Document:
     text = _RULES.get(signature, signature.value)
     return {"id": signature.value, "shortDescription": {"text": text}, "fullDescription": {"text": text}}
 
 
-def _result(kind: Kind, facts: Facts, rules: list[str]) -> dict[str, object]:
+def _result(kind: Kind, facts: Facts, rules: list[str]) -> Document:
     first = kind.members[0]
     level = "error" if first.status in _ERRORS else "note" if first.status in _GOOD else "warning"
     more = f" and {words.count(len(kind.members) - 1, 'more cell')}" if len(kind.members) > 1 else ""
@@ -87,7 +85,7 @@ def _plain(text: str) -> str:
     return text.replace("\\", "\\\\").replace("[", "\\[").replace("{", "{{").replace("}", "}}")
 
 
-def _location(facts: Facts) -> dict[str, object]:
+def _location(facts: Facts) -> Document:
     place = {
         "artifactLocation": {"uri": CONVERTERS},
         "region": {"startLine": facts.candidate.converter_line or 1},

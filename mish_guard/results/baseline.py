@@ -10,11 +10,10 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import MissingBaselineError, UnreadableFileError
-from mish_guard.records import EngineName, Measurement, Run
+from mish_guard.records import Document, EngineName, Measurement, Run
 from mish_guard.results import run_file
 
 SHIPPED = files.DATA / "baselines"
@@ -28,11 +27,11 @@ class Baseline:
     """The stored cells of one place, with who measured them, on what, when and why."""
 
     path: str
-    provenance: Mapping[str, Any]
+    provenance: Document
     cells: Mapping[str, Measurement]
 
 
-def path_of(folder: Path, engine: EngineName, place: str, device: Mapping[str, Any]) -> Path:
+def path_of(folder: Path, engine: EngineName, place: str, device: Document) -> Path:
     """The file of one place: engine and profile, or engine, device and compute unit."""
     key = device.get("baseline_key")
     return folder / ("-".join(part for part in (engine.value, key, place) if part) + ".json")

@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from mish_guard import files
 from mish_guard.errors import UnreadableFileError
 from mish_guard.numerics import fp16
-from mish_guard.records import Run, Step
+from mish_guard.records import Document, Run, Step
 from mish_guard.results import run_file
 
 Half = NDArray[np.float16]
@@ -128,14 +127,14 @@ def digest(values: Half) -> str:
     return hashlib.sha256(np.ascontiguousarray(canonical).astype("<f2").tobytes()).hexdigest()
 
 
-def _step_to_json(step: Step) -> dict[str, Any]:
+def _step_to_json(step: Step) -> Document:
     """JSON has no infinities and no NaN: they are their names."""
     numbers = {name: getattr(step, name) for name in ("got", "want")}
     named = {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
     return {**dataclasses.asdict(step), **named}
 
 
-def _trace(document: Mapping[str, Any]) -> Trace:
-    steps: Sequence[Mapping[str, Any]] = document["steps"]
+def _trace(document: Document) -> Trace:
+    steps: Sequence[Document] = document["steps"]
     made = (Step(**{**step, "got": float(step["got"]), "want": float(step["want"])}) for step in steps)
     return Trace(x=document["x"], steps=tuple(made))

@@ -15,7 +15,7 @@ from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import MachineError, UnreadableFileError
-from mish_guard.records import Run
+from mish_guard.records import Document, Run
 from mish_guard.results import run_file
 
 KIND = "mish-guard measurement"
@@ -27,7 +27,7 @@ _KEPT = ("exitcode", "mish_guard", "summary", "tests")
 _KEPT_OF_TESTS = ("metadata", "nodeid", "outcome")
 
 
-def write(path: Path, results: Path, checks: Sequence[Mapping[str, Any]], answers: Sequence[Sequence[str]]) -> None:
+def write(path: Path, results: Path, checks: Sequence[Document], answers: Sequence[Sequence[str]]) -> None:
     """Write the file atomically; raises MachineError, and writes nothing, should the user's name still be in it."""
     document = files.read_json(results)
     tests = [{name: test[name] for name in _KEPT_OF_TESTS if name in test} for test in document["tests"]]
@@ -58,11 +58,11 @@ def read(path: Path, scratch: Path) -> tuple[Run, list[list[str]]]:
     return run, [[files.printable(text) for text in each] for each in answers]
 
 
-def _is_answer(value: Any) -> bool:
+def _is_answer(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(each, str) for each in value)
 
 
-def _without_paths(value: Any) -> Any:
+def _without_paths(value: object) -> Any:
     if isinstance(value, str):
         return _PATH.sub("(path)", value)
     if isinstance(value, Mapping):

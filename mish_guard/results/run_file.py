@@ -26,6 +26,7 @@ from mish_guard.records import (
     Covered,
     Culprit,
     Device,
+    Document,
     EngineName,
     EnginePlace,
     Failure,
@@ -41,27 +42,28 @@ from mish_guard.records import (
 
 SCHEMA_VERSION = 2
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
-def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(document: Document) -> dict[str, Any]:
     """`document` with the schema version and the hash that `check_seal` expects."""
     body = {**document, "schema_version": SCHEMA_VERSION}
     return {**body, "sha256": files.sha256(files.canonical_json(body))}
 
 
-def check_seal(document: Any, path: Path) -> dict[str, Any]:
+def check_seal(document: object, path: Path) -> Document:
     """The document without its hash; raises UnreadableFileError if its version or its content is not as written."""
     return _unsealed(document, path)[0]
 
 
-def opened(document: Any, path: Path) -> dict[str, Any]:
+def opened(document: object, path: Path) -> Document:
     """A sealed document as `check_seal` gives it, with every text of it printable."""
     body, text = _unsealed(document, path)
     return body if files.is_printable_json(text) else dict(files.printable_document(body))
 
 
-def _unsealed(document: Any, path: Path) -> tuple[dict[str, Any], str]:
+def _unsealed(document: object, path: Path) -> tuple[dict[str, object], str]:
     """The document without its hash, and the text that the hash is of."""
     if not isinstance(document, dict) or not isinstance(document.get("schema_version"), int):
         msg = f"'{path}' has no schema_version: it is not a file of mish-guard."
@@ -83,7 +85,7 @@ def _unsealed(document: Any, path: Path) -> tuple[dict[str, Any], str]:
     return body, text
 
 
-def write_run(path: Path, report: Mapping[str, Any]) -> None:
+def write_run(path: Path, report: Document) -> None:
     """Write a results file atomically; `report` is pytest-json-report's, with the section made by `run_section`."""
     files.write_atomically(path, files.readable_json(sealed(report)))
 
@@ -99,7 +101,7 @@ def read_run(path: Path) -> Run:
     return run_from_json(body["mish_guard"], _by_key(tests, path), path)
 
 
-def run_from_json(section: Mapping[str, Any], measurements: Mapping[str, Measurement], path: Path) -> Run:
+def run_from_json(section: Document, measurements: Mapping[str, Measurement], path: Path) -> Run:
     """The run that `run_section` describes, with its measurements by key."""
     plain = ("broken", "controls_error", "conversions", "created", "matrix_sha256", "partial")
     return Run(
@@ -115,7 +117,7 @@ def run_from_json(section: Mapping[str, Any], measurements: Mapping[str, Measure
     )
 
 
-def _by_key(cells: Iterable[Mapping[str, Any]], path: Path) -> dict[str, Measurement]:
+def _by_key(cells: Iterable[Document], path: Path) -> dict[str, Measurement]:
     """Measurements by key; raises UnreadableFileError where one is there twice, or at a place that is not."""
     found = [measurement_from_json(cell) for cell in cells]
     measurements = with_figures({str(cell.key): cell for cell in found}, path)
@@ -125,7 +127,7 @@ def _by_key(cells: Iterable[Mapping[str, Any]], path: Path) -> dict[str, Measure
     return measurements
 
 
-def run_section(run: Run) -> dict[str, Any]:
+def run_section(run: Run) -> Document:
     """What a results file says of a run besides its measurements."""
     section = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
     del section["measurements"]
@@ -141,23 +143,23 @@ def run_section(run: Run) -> dict[str, Any]:
     }
 
 
-def _place_from_json(document: Mapping[str, Any]) -> EnginePlace:
+def _place_from_json(document: Document) -> EnginePlace:
     return EnginePlace(**{**document, "engine": EngineName(document["engine"])})
 
 
-def _against_to_json(against: Against) -> dict[str, Any]:
+def _against_to_json(against: Against) -> Document:
     cells = [measurement_to_json(cell) for _, cell in sorted(against.measurements.items())]
     return {"candidate": dataclasses.asdict(against.candidate), "measurements": cells}
 
 
-def _against_from_json(document: Mapping[str, Any], path: Path) -> Against:
+def _against_from_json(document: Document, path: Path) -> Against:
     cells = {cell["cell"]: measurement_from_json(cell) for cell in document["measurements"]}
     return Against(candidate=Candidate(**document["candidate"]), measurements=with_figures(cells, path))
 
 
-def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
+def measurement_to_json(measurement: Measurement) -> Document:
     """A measurement as JSON types; what is None is left out, and so is what the cell has of one that covers it."""
-    document: dict[str, Any] = {"cell": str(measurement.key)}
+    document: dict[str, object] = {"cell": str(measurement.key)}
     if measurement.known_gap is not None:
         document["known_gap"] = measurement.known_gap
     if measurement.covered_by is not None:
@@ -196,7 +198,7 @@ def _covered(cell: Measurement, cells: Mapping[str, Measurement], path: Path) ->
     )
 
 
-def measurement_from_json(document: Mapping[str, Any]) -> Measurement:
+def measurement_from_json(document: Document) -> Measurement:
     """The inverse of `measurement_to_json`."""
     return Measurement(
         key=CellKey.parse(document["cell"]),
@@ -215,20 +217,20 @@ def measurement_from_json(document: Mapping[str, Any]) -> Measurement:
     )
 
 
-def _failure_from_json(document: Mapping[str, Any]) -> Failure:
+def _failure_from_json(document: Document) -> Failure:
     return Failure(stage=Stage(document["stage"]), reason=document["reason"])
 
 
-def _placement_from_json(document: Mapping[str, Any]) -> Placement:
+def _placement_from_json(document: Document) -> Placement:
     ops = {name: Device(device) for name, device in document["ops"].items()}
     return Placement(activation=document["activation"], ops=ops)
 
 
-def _culprit_to_json(culprit: Culprit) -> dict[str, Any]:
+def _culprit_to_json(culprit: Culprit) -> Document:
     return {**dataclasses.asdict(culprit), "got": _number_to_json(culprit.got), "want": _number_to_json(culprit.want)}
 
 
-def _culprit_from_json(document: Mapping[str, Any]) -> Culprit:
+def _culprit_from_json(document: Document) -> Culprit:
     return Culprit(**{**document, "got": float(document["got"]), "want": float(document["want"])})
 
 
@@ -237,12 +239,12 @@ def _number_to_json(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _attempt_from_json(document: Mapping[str, Any]) -> Attempt:
+def _attempt_from_json(document: Document) -> Attempt:
     operations = (Placed(**{**each, "device": Device(each["device"])}) for each in document["operations"])
     return Attempt(**{**document, "operations": tuple(operations)})
 
 
-def figures_to_json(figures: Figures) -> dict[str, Any]:
+def figures_to_json(figures: Figures) -> Document:
     """Figures as JSON types."""
     document = dataclasses.asdict(figures)
     document["max_abs"] = _worst_to_json(figures.max_abs)
@@ -256,7 +258,7 @@ def figures_to_json(figures: Figures) -> dict[str, Any]:
     return document
 
 
-def figures_from_json(document: Mapping[str, Any]) -> Figures:
+def figures_from_json(document: Document) -> Figures:
     """The inverse of `figures_to_json`."""
     return Figures(
         **{
@@ -272,21 +274,21 @@ def figures_from_json(document: Mapping[str, Any]) -> Figures:
     )
 
 
-def _binade_from_json(document: Mapping[str, Any]) -> BinadeFigures:
+def _binade_from_json(document: Document) -> BinadeFigures:
     return BinadeFigures(**{**document, "at": document["at"]["value"]})
 
 
-def _worst_to_json(worst: Worst) -> dict[str, Any]:
+def _worst_to_json(worst: Worst) -> Document:
     return {"value": worst.value, "at": _point(worst.at)}
 
 
-def _worst_from_json(document: Mapping[str, Any]) -> Worst:
+def _worst_from_json(document: Document) -> Worst:
     return Worst(value=document["value"], at=document["at"]["value"])
 
 
-def _point(value: float) -> dict[str, Any]:
+def _point(value: float) -> Document:
     return {"value": value, "bits": fp16.hex_bits(value)}
 
 
-def _optional(value: Any, build: Callable[[Any], _T]) -> _T | None:
+def _optional(value: _S | None, build: Callable[[_S], _T]) -> _T | None:
     return None if value is None else build(value)

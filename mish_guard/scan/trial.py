@@ -51,7 +51,7 @@ class Trial:
         return self.culprit is not None or self.relative > _WRONG
 
 
-def run(graph: Graph, feeds: Mapping[str, Any], names: Sequence[str]) -> tuple[Trial, ...]:
+def run(graph: Graph, feeds: Mapping[str, Array], names: Sequence[str]) -> tuple[Trial, ...]:
     """One trial per profile; raises UnsupportedOpError for a model that the emulator cannot run."""
     exact = evaluate(graph, feeds, Exact())
     return tuple(_trial(graph, feeds, name, exact) for name in names)
@@ -66,7 +66,7 @@ def run_saved(model: Model, given: str, names: Sequence[str]) -> tuple[Trial, ..
     return tuple(trials)
 
 
-def predict(graph: Graph, feeds: Mapping[str, Any], profile: str) -> dict[str, Array]:
+def predict(graph: Graph, feeds: Mapping[str, Array], profile: str) -> dict[str, Array]:
     """The outputs by name, in the type that the model declares."""
     values = evaluate(graph, feeds, Emulated(profiles.option(profile)))
     declared = {tensor.name: tensor.dtype for node in graph.nodes for tensor in node.outputs}
@@ -108,7 +108,7 @@ def feeds(graph: Graph, spelled: str) -> dict[str, Array]:
     return dict(found)
 
 
-def _trial(graph: Graph, feeds: Mapping[str, Any], name: str, exact: Mapping[str, Array]) -> Trial:
+def _trial(graph: Graph, feeds: Mapping[str, Array], name: str, exact: Mapping[str, Array]) -> Trial:
     arithmetic = Emulated(profiles.option(name))
     got = evaluate(graph, feeds, arithmetic)
     errors = [_error(got[output], exact[output]) for output in graph.outputs]
@@ -125,7 +125,7 @@ def _trial(graph: Graph, feeds: Mapping[str, Any], name: str, exact: Mapping[str
     )
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 

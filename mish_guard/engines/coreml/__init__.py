@@ -13,15 +13,14 @@ import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mish_guard import records
-from mish_guard.engines.base import Execution
+from mish_guard.engines.base import Execution, Feed
 from mish_guard.engines.coreml import machine, process
 from mish_guard.engines.coreml.machine import Device
 from mish_guard.engines.placement import summary
 from mish_guard.errors import MachineError, UsageError
-from mish_guard.records import Culprit, Placed, Step, Times
+from mish_guard.records import Culprit, Document, Placed, Step, Times
 
 NEURAL_ENGINE = "cpu-and-ne"
 
@@ -74,7 +73,7 @@ class CoreMLEngine:
         del place
         return True
 
-    def device(self) -> Mapping[str, Any]:
+    def device(self) -> Document:
         return {
             "kind": self.name,
             "compute_devices": self._listed["devices"],
@@ -84,7 +83,7 @@ class CoreMLEngine:
             **self._identity.to_json(),
         }
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], place: str, output: int | None = None) -> Execution:
+    def run(self, package: Path, feeds: Sequence[Feed], place: str, output: int | None = None) -> Execution:
         """As the protocol says; raises MachineError when Core ML fails, aborts or hangs twice, or has hung too often.
 
         One failure is tried once more; that a second try was needed is among the notes of `device`.
@@ -107,7 +106,7 @@ class CoreMLEngine:
     def first_wrong(
         self,
         package: Path,
-        feed: Sequence[Any],
+        feed: Feed,
         place: str,
         index: tuple[int, ...] | None,
         output: int | None = None,
@@ -118,7 +117,7 @@ class CoreMLEngine:
     def trace(
         self,
         package: Path,
-        feed: Sequence[Any],
+        feed: Feed,
         place: str,
         index: tuple[int, ...] | None,
         output: int | None = None,
@@ -127,7 +126,7 @@ class CoreMLEngine:
         return ()
 
     @functools.cached_property
-    def _listed(self) -> Mapping[str, Any]:
+    def _listed(self) -> Document:
         """The compute devices that Core ML lists, and the cores of its Neural Engine.
 
         Where places were named a list is not needed: why there is none is then a note.
@@ -147,7 +146,7 @@ class CoreMLEngine:
     def _is_given_up(self, place: str) -> bool:
         return self._hangs[place] >= (_PATIENCE_WITH_ONE_THAT_ANSWERED if place in self._answered else _PATIENCE)
 
-    def _counted(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]], place: str) -> process.Answer:
+    def _counted(self, request: Document, feeds: Sequence[Feed], place: str) -> process.Answer:
         """An answer at a place, its hangs counted."""
         try:
             answer = self._ask(request, feeds)
@@ -169,7 +168,7 @@ class CoreMLEngine:
             self._notes.append(f"{what}: {answer.note}")
         return answer
 
-    def _ask(self, request: Mapping[str, Any], feeds: Sequence[Sequence[Any]]) -> process.Answer:
+    def _ask(self, request: Document, feeds: Sequence[Feed]) -> process.Answer:
         return process.ask(request, feeds, timeout_seconds=self._timeout)
 
     def _execution(self, answer: process.Answer, n_feeds: int) -> Execution:

@@ -22,7 +22,7 @@ from mish_guard.engines.coreml import UNITS, machine, process
 from mish_guard.engines.coreml.machine import Device
 from mish_guard.errors import ExitCode, MachineError
 from mish_guard.models import controls
-from mish_guard.records import Role
+from mish_guard.records import Document, Role
 
 LIBRARIES = ("libcoremlpython", "libmilstoragepython", "libmodelpackage")
 
@@ -59,7 +59,7 @@ class Check:
     fix: str | None = None
     neural_engine: bool = False
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Document:
         """The check as JSON types."""
         return {
             "name": self.name,
