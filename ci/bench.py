@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import bench_scale
+
 _BARE = """
 import sys, tempfile
 from pathlib import Path
@@ -116,6 +118,7 @@ def _figures(folder: Path) -> Iterator[Figure]:
     yield Figure("one lowering, 65,536 inputs, profile ane: evaluation", float(evaluation.stdout) * 1e3, 5.0, "ms")
     yield Figure("mish-guard --help", _best([*guard, "--help"]), 0.2, "s")
     yield Figure("mish-guard judge", _best([*guard, "judge", str(folder / "results.json")]), 0.5, "s")
+    yield from _at_scale([*guard, "judge"], folder)
     page = folder / "report.html"
     rendered = [*guard, "report", str(folder / "results.json"), "--html", "--out", str(page)]
     yield Figure("page of the whole matrix: rendering", _best(rendered), 3.0, "s")
@@ -135,6 +138,20 @@ def _mistakes(folder: Path) -> Iterator[tuple[tuple[str, str], Path, list[str]]]
         largest = max(each.mistakes, key=lambda kind: len(each.mistakes[kind]))
         out, words = malformed.typed(tried, largest, folder / f"mistake-{number}")
         yield tried, out, words
+
+
+def _at_scale(judge: Sequence[str], folder: Path) -> Iterator[Figure]:
+    """CPU and memory of judging so many cells; what each costs must not grow with how many there are."""
+    spent = {}
+    for cells in (10, 100, 1000, 10_000):
+        results, baselines = bench_scale.write(folder / "results.json", cells, folder / "scale")
+        spent[cells] = _run([*judge, str(results), "--baselines", str(baselines)])
+        print(f"{cells} cells judged: {spent[cells].cpu:.2f} s of CPU, {spent[cells].memory / 2**20:.0f} MB")
+    few, some, many = spent[10], spent[1000], spent[10_000]
+    cpu = (many.cpu - some.cpu) / 9000 / ((some.cpu - few.cpu) / 990)
+    memory = (many.memory - some.memory) / 9000 / ((some.memory - few.memory) / 990)
+    yield Figure("CPU of one cell more: of 10,000 / of 1,000", cpu, 1.5, "x")
+    yield Figure("memory of one cell more: of 10,000 / of 1,000", memory, 1.5, "x")
 
 
 def _installed() -> Path:

@@ -51,6 +51,8 @@ GUARDS = {
     "mish_guard/judge/verdict.py": ("tests/judge/test_rules.py", *_JUDGE),
     "mish_guard/numerics/ceiling.py": (*_NUMBERS, *_JUDGE),
     "mish_guard/numerics/figures.py": _NUMBERS,
+    "mish_guard/numerics/fp16.py": _NUMBERS,
+    "mish_guard/numerics/reference.py": _NUMBERS,
 }
 
 

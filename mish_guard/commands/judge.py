@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -46,6 +49,19 @@ def report_all(results: Path, *, baselines: Path, base: Path | None, folder: Pat
 
 
 def _told(results: Path, baselines: Path, base: Path | None) -> tuple[Facts, Curves]:
-    run = run_file.read_run(results)
-    judgement = verdict.judge(run, baseline.load_for(run, baselines, base), defects.load_defects())
-    return facts.gather(judgement), curves.read(results.with_name(curves.NAME), run)
+    with _without_collector():
+        run = run_file.read_run(results)
+        judgement = verdict.judge(run, baseline.load_for(run, baselines, base), defects.load_defects())
+        return facts.gather(judgement), curves.read(results.with_name(curves.NAME), run)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """What is read here is a tree of small objects that all stay: looking through them for cycles is a third of it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

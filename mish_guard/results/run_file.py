@@ -59,7 +59,10 @@ def check_seal(document: object, path: Path) -> Document:
 
 def opened(document: object, path: Path) -> Document:
     """A sealed document as `check_seal` gives it, with every text of it printable."""
-    body, text = _unsealed(document, path)
+    return _printable(*_unsealed(document, path))
+
+
+def _printable(body: dict[str, Any], text: str) -> dict[str, Any]:
     return body if files.is_printable_json(text) else dict(files.printable_document(body))
 
 
@@ -93,9 +96,11 @@ def write_run(path: Path, report: Document) -> None:
 def read_run(path: Path) -> Run:
     """The run in a results file; raises UnreadableFileError for anything but a complete file of this version."""
     document = files.read_json(path)
-    body = opened(document, path)
+    unsealed, text = _unsealed(document, path)
     files.validate(document, "results", path)
     diff = document["mish_guard"]["candidate"]["diff"]
+    # Its lines end in what is not printable, and it stays: whether anything else is not, the text without it tells.
+    body = _printable(unsealed, text.replace(files.canonical_json(diff), "", 1))
     body["mish_guard"]["candidate"]["diff"] = diff  # of many lines; it is only ever written to a file of its own
     tests = [test["metadata"]["measurement"] for test in body["tests"] if "measurement" in test.get("metadata", {})]
     return run_from_json(body["mish_guard"], _by_key(tests, path), path)
