@@ -1,4 +1,4 @@
-"""Runs of any number of cells for ci/bench.py, made of one that was measured: half of them swept, half covered by it."""
+"""Runs of any number of cells for ci/bench.py, made of one that was measured: every other cell is covered by it."""
 
 from __future__ import annotations
 
