@@ -62,7 +62,7 @@ def opened(document: object, path: Path) -> Document:
     return _printable(*_unsealed(document, path))
 
 
-def _printable(body: dict[str, Any], text: str) -> dict[str, Any]:
+def _printable(body: dict[str, object], text: str) -> Document:
     return body if files.is_printable_json(text) else dict(files.printable_document(body))
 
 
