@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from mish_guard import processes
+from mish_guard.convert import witnesses as the_module
 from mish_guard.convert.recipes import Recipe
 from mish_guard.convert.witnesses import Interpreter, Witnesses
 from mish_guard.engines.emulator import package
@@ -193,6 +194,25 @@ def test_what_lies_beside_the_tree_is_not_imported(tmp_path: Path) -> None:
     who = Interpreter(python=Path(sys.executable), folder=folder)
     with contextlib.closing(Witnesses(who, tmp_path / "out", mark=MARK, jobs=1)) as witnesses:
         assert "softplus" not in ops_of(witnesses.package(recipe()))
+
+
+@pytest.mark.parametrize("is_wanted", [False, True])
+def test_a_tree_is_imported_when_a_conversion_is_wanted_and_not_before(is_wanted: bool, tmp_path: Path) -> None:
+    """The court loads what it judges with while its witnesses wait; one that is hung up on ends as it is."""
+    trace = tmp_path / "imported"
+    folder = trees.tree(tmp_path / "tree", trees.with_import(f"open({str(trace)!r}, 'w').close()"))
+    (tmp_path / "out").mkdir()
+    family = the_module._Family(
+        Interpreter(python=Path(sys.executable), folder=folder), tmp_path / "out" / "family", 1, 300, MARK
+    )
+    with contextlib.closing(family):
+        if is_wanted:
+            family.begin(exports=False)
+            assert isinstance(the_module._hello_of(family), the_module.Hello)
+        else:
+            family._hang_up()
+            assert family.process.wait(timeout=300) == 0
+    assert trace.exists() is is_wanted
 
 
 def test_what_a_tree_starts_ends_with_its_witness(testify: Testify) -> None:
