@@ -73,6 +73,7 @@ def end_descendants(mark: str | None = None) -> None:
     Bounded: a process that the kernel does not let go is left after a few seconds.
     """
     _end(lambda: {*descendants(os.getpid()), *(() if mark is None else _marked(mark))})
+    _reap_adopted()
 
 
 def end_tree(process: subprocess.Popen[bytes]) -> None:
@@ -136,6 +137,14 @@ def _end(find: Callable[[], Iterable[int]], spare: int | None = None) -> None:
         time.sleep(_SECONDS_BETWEEN_ROUNDS)
         for pid in found:
             with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _reap_adopted() -> None:
+    """Take the ends of orphans of other sessions, for which nobody waits: the time that they took counts as ours."""
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            if os.getsid(pid) != os.getsid(0):
                 os.waitpid(pid, os.WNOHANG)
 
 

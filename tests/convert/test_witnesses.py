@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -229,6 +230,29 @@ def test_what_a_tree_starts_ends_with_its_witness(testify: Testify) -> None:
     witnesses.close()
     processes.end_descendants(MARK)
     assert _carrying(MARK) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
+def test_the_ends_of_adopted_orphans_are_taken_and_their_time_counts() -> None:
+    code = """
+import os, resource, time
+from mish_guard import processes
+processes.adopt_orphans()
+read, write = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+        while time.process_time() < 0.3: pass
+    os._exit(0)
+os.close(write)
+os.wait()
+os.read(read, 1)  # nothing: the last process that holds the other end has ended
+processes.end_descendants()
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(processes.descendants(os.getpid()), used.ru_utime + used.ru_stime >= 0.2)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.split() == ["set()", "True"]
 
 
 def _carrying(mark: str) -> list[int]:
