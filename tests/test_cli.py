@@ -255,3 +255,20 @@ def test_an_interruption_inside_of_evaluated_text_ends_like_any_other(tmp_path: 
     (tmp_path / "ends.py").write_text(INTERRUPTED_TEXT)
     done = subprocess.run([sys.executable, "-m", "ends"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "mish-guard: Interrupted.\n")
+
+
+WRONG_PLACE = """
+import sys
+from mish_guard.errors import UsageError
+from mish_guard.matrix import plugin
+from mish_guard.matrix.order import Order
+try:
+    plugin._session(Order(places=("nope",)), None)
+except UsageError as error:
+    print("Choose from: ieee-fp16, ane" in str(error), "torch" in sys.modules)
+"""
+
+
+def test_a_place_that_there_is_not_is_told_before_torch_is_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", WRONG_PLACE], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]

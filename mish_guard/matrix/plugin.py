@@ -95,16 +95,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _session(order: Order, config: pytest.Config) -> Session:
-    """The session of an order; its witnesses load while the court does."""
+    """The session of an order; its witnesses load while the court does. A wrong name is told before either loads."""
+    from mish_guard.engines import registry
     from mish_guard.matrix.parties import Parties
 
+    engine = registry.create(order.engine, order.places)
     parties = Parties(order)
     config.add_cleanup(parties.close)
     if not config.option.collectonly:
         parties.summon()
     from mish_guard.matrix.session import Session  # with torch
 
-    return Session(order, config.option, parties)
+    return Session(order, config.option, engine, parties)
 
 
 def _is_matrix_run(config: pytest.Config) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mish_guard import files
 from mish_guard.candidate import locate
-from mish_guard.engines import registry
+from mish_guard.engines.base import Engine
 from mish_guard.errors import MachineError
 from mish_guard.matrix import plan, remembered, run
 from mish_guard.matrix.measurer import Measurer
@@ -26,16 +26,16 @@ from mish_guard.results import curves, run_file
 class Session:
     """What one matrix run needs and what it has measured.
 
-    Raises UsageError for an order that makes no sense, MachineError for an engine that is not there.
+    Raises UsageError for a matrix, or cells of it, that the order names and that there are not.
     """
 
-    def __init__(self, order: Order, option: Any, parties: Parties) -> None:
+    def __init__(self, order: Order, option: Any, engine: Engine, parties: Parties) -> None:
         self._order = order
         self._results: Path = option.mish_results
         self._rungs: Path = option.mish_rungs or self._results.with_name(remembered.NAME)
         self._key = None if option.mish_key is None else run.read_key(option.mish_key)
         self._matrix = order.matrix or plan.DEFAULT
-        self._engine = registry.create(order.engine, order.places)
+        self._engine = engine
         self.places = [
             Place(name=name, is_neural_engine=self._engine.is_neural_engine(name)) for name in self._engine.places()
         ]
