@@ -265,7 +265,7 @@ from mish_guard.matrix.order import Order
 try:
     plugin._session(Order(places=("nope",)), None)
 except UsageError as error:
-    print("Choose from: ieee-fp16, ane" in str(error), "torch" in sys.modules)
+    print("ane-ftz" in str(error), "torch" in sys.modules)
 """
 
 
