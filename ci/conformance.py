@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.sample, options.seed = stored(TABLE).sample, stored(TABLE).seed
     with tempfile.TemporaryDirectory() as folder:
         outcomes = measured(options, Path(folder))
+    if not outcomes:
+        msg = "Nothing was measured: no test of coremltools was collected, or none is called so."
+        raise SystemExit(msg)
     outcomes = excused(outcomes, explanations())
     print(table(outcomes))
     bad = [each for each in outcomes if each.kind in ("wrong", "crashed")]
@@ -82,13 +85,16 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="another sample")
     parser.add_argument("--sample", type=int, default=SAMPLE, help=f"so many tests (default {SAMPLE})")
     parser.add_argument("--all", dest="sample", action="store_const", const=0, help="every test there is (hours)")
-    parser.add_argument("--only", help="tests whose name holds this, as pytest -k")
+    parser.add_argument("--only", help="a sample of the tests whose name holds this, as pytest -k")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 4), help="processes")
     parser.add_argument("--keep", type=Path, help="a folder for outcomes, to go on from where a run was stopped")
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--write", action="store_true", help="keep the table in docs/conformance.md")
     kept.add_argument("--check", action="store_true", help="fail if fewer are right than docs/conformance.md says")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.only and (options.write or options.check):
+        parser.error("--only measures a part; what is kept in docs/conformance.md is the whole sample")
+    return options
 
 
 def _package() -> Path:

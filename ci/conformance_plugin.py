@@ -74,8 +74,9 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
         _seed(collector.path.name)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the sample, and of it the share of this process."""
+    """Keep the sample of what was asked for, and of it the share of this process."""
     wanted = chosen([item.nodeid for item in items if not _converts_only(item)], SEED, SAMPLE)
     known = _known()
     wanted -= {item.nodeid for item in items if name_of(item) in known}

@@ -101,3 +101,17 @@ def test_every_reason_is_for_one_test_and_one_kind() -> None:
         assert len(each["reason"]) > 20
         assert each["test"].startswith("Test"), "names a class of tests, and not whatever has such parameters"
         assert "::" in each["test"]
+
+
+def test_a_run_that_measures_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conformance, "measured", lambda *_: [])
+    with pytest.raises(SystemExit, match="Nothing was measured"):
+        conformance.main(["--only", "TestNobody"])
+
+
+@pytest.mark.parametrize("kept", ["--write", "--check"])
+def test_a_part_of_the_tests_is_not_held_to_the_page(kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        conformance.options_of(["--only", "TestPad", kept])
+    assert ended.value.code == 2
+    assert "--only measures a part" in capsys.readouterr().err
