@@ -66,7 +66,10 @@ def test_a_mistake_is_told_and_ends_with_2(
             "schema_version: 1\ngroups: [{family: sweep, cases: [mish-k3], frontends: [java], backends: [x]}]\n",
             "schema",
         ),
-        (SMALL_MATRIX + SMALL_MATRIX.partition("groups:\n")[2], "names the cell sweep/mish-k3"),
+        (
+            SMALL_MATRIX + SMALL_MATRIX.partition("groups:\n")[2],
+            "names the cell negative-control:sweep/mish-k3/stored/mlprogram-fp16@ane twice",
+        ),
         ("{", "is not valid YAML"),
     ],
     ids=["empty", "strange", "twice", "torn"],
