@@ -61,7 +61,7 @@ def main() -> None:
     _adopt_orphans()
     _load_ourselves(Path(order["package"]))
     fault = _environments_fault()
-    # Until the court has loaded what it judges with, nothing of the tree runs beside it.
+    # Until the court has loaded what it measures with, nothing of the tree runs beside it.
     begin = sys.stdin.readline()
     if not begin:
         return

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from mish_guard.records import Culprit, Document, Placed, Placement, Step, Times
 
-# The outputs of each prediction, in the order of the model's outputs.
-# What a model is fed, and what it gives: numpy arrays, in the order of its inputs and outputs.
+# What a model is fed: numpy arrays in the order of its inputs.
 Feed = Sequence[Any]
+# The outputs of each prediction, in the order of the model's outputs.
 Predictions = tuple[tuple[Any, ...], ...]
 
 

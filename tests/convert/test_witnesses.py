@@ -199,7 +199,7 @@ def test_what_lies_beside_the_tree_is_not_imported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_wanted", [False, True])
 def test_a_tree_is_imported_when_a_conversion_is_wanted_and_not_before(is_wanted: bool, tmp_path: Path) -> None:
-    """The court loads what it judges with while its witnesses wait; one that is hung up on ends as it is."""
+    """The court loads what it measures with while its witnesses wait; one that is hung up on ends as it is."""
     trace = tmp_path / "imported"
     folder = trees.tree(tmp_path / "tree", trees.with_import(f"open({str(trace)!r}, 'w').close()"))
     (tmp_path / "out").mkdir()

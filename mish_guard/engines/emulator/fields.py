@@ -5,8 +5,7 @@ A field that a model sets and that is in neither table is named by `overlooked`,
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 # By message of MIL.proto: the fields that `mlprogram` reads.
@@ -56,67 +55,32 @@ SILENT_ATTRIBUTES: dict[str, frozenset[str]] = {
     "Function": frozenset({"FlexibleShapeInformation"}),
 }
 
-# Where attributes are operands.
-READ_ATTRIBUTES = frozenset({"Operation"})
-
 # Numbers of one kind, of which there may be millions: nothing else can be in them.
 _NUMBERS = "TensorValue"
-
-_Below = Callable[[Any], Iterable[Any]]
 
 
 def overlooked(message: Any, path: str) -> Iterator[str]:
     """The paths of all fields that are set and that nothing reads, from `message` downwards."""
-    if _is_read(message):  # nearly every model; names are made for the others only
-        return
-    kind = message.DESCRIPTOR
+    kind = message.DESCRIPTOR.name
     for field, value in message.ListFields():
         name = f"{path}.{field.name}"
-        below = _below(kind, field)
-        if below is None:
-            yield name
-        elif _is_attributes(kind, field):
-            yield from (f"{name}[{each}]" for each in value if each not in SILENT_ATTRIBUTES.get(kind.name, ()))
-        else:
-            for each in below(value):
+        if field.name == "attributes" and kind not in READ_ATTRIBUTES:
+            yield from (f"{name}[{each}]" for each in value if each not in SILENT_ATTRIBUTES.get(kind, ()))
+        elif field.name in READ.get(kind, ()):
+            for each in _messages(field, value) if kind != _NUMBERS else ():
                 yield from overlooked(each, name)
+        elif field.name not in SILENT.get(kind, ()):
+            yield name
 
 
-def _is_read(message: Any) -> bool:
-    """Whether every field that is set, from `message` downwards, is read or says nothing."""
-    kind = message.DESCRIPTOR
-    for field, value in message.ListFields():
-        below = _below(kind, field)
-        if below is None:
-            return False
-        if _is_attributes(kind, field):
-            if not SILENT_ATTRIBUTES.get(kind.name, frozenset()).issuperset(value):
-                return False
-        elif not all(_is_read(each) for each in below(value)):
-            return False
-    return True
+# Where attributes are operands.
+READ_ATTRIBUTES = frozenset({"Operation"})
 
 
-@functools.cache
-def _is_attributes(kind: Any, field: Any) -> bool:
-    """Whether a field holds attributes that are no operands."""
-    return field.name == "attributes" and kind.name not in READ_ATTRIBUTES
-
-
-@functools.cache
-def _below(kind: Any, field: Any) -> _Below | None:
-    """What gives the messages that a field of such a message holds; None for a field that nothing reads."""
-    if _is_attributes(kind, field):
-        return lambda _: ()
-    if field.name in READ.get(kind.name, ()):
-        return (lambda _: ()) if kind.name == _NUMBERS else _messages(field)
-    return (lambda _: ()) if field.name in SILENT.get(kind.name, ()) else None
-
-
-def _messages(field: Any) -> _Below:
-    """What gives the messages in the value of a field: one, several, those of a map, or none."""
+def _messages(field: Any, value: Any) -> Any:
+    """The messages that a field holds: one, several, those of a map, or none."""
     if field.message_type is None:
-        return lambda _: ()
+        return ()
     if field.message_type.GetOptions().map_entry:
-        return lambda value: value.values()
-    return lambda value: (value,) if hasattr(value, "DESCRIPTOR") else value
+        return value.values()
+    return (value,) if hasattr(value, "DESCRIPTOR") else value
