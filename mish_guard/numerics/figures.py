@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,18 @@ def bad_intervals(inputs: Half, over: Mask) -> tuple[BadInterval, ...]:
     )
 
 
+class _Common(TypedDict):
+    n_total: int
+    n_covered: int
+    n_nonfinite: int
+    n_collapsed: int
+    n_over_ceiling: int
+    max_abs: Worst
+    max_ulp: Worst
+    mean_abs: float
+    material: float
+
+
 class _Errors:
     """Errors of the covered outputs; empty when nothing was covered."""
 
@@ -81,7 +93,7 @@ class _Errors:
         self.over = ~ceiling.within(values, want, size)
         self.collapsed = ceiling.collapsed(values, want, size)
 
-    def figures(self, at: Doubles, *, n_total: int) -> dict[str, Any]:
+    def figures(self, at: Doubles, *, n_total: int) -> _Common:
         """The figures that every kind of cell has."""
         return {
             "n_total": n_total,

@@ -7,19 +7,18 @@ travel as float64 that lie on the grid of their type.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from mish_guard.engines.emulator import assumptions, fast
 from mish_guard.engines.emulator.graph import Array, DType, Node, Tensor
 from mish_guard.engines.emulator.hazards import Call, Hazard
+from mish_guard.engines.emulator.products import Operands
 from mish_guard.engines.emulator.profiles import Profile
 from mish_guard.numerics import fp16
-
-# Part of the instrument: changes whenever a figure of the emulator can change.
-VERSION = "3"
 
 # Operations whose results are values of their half-precision operand, or 0 or 6.
 _PASSING = frozenset(
@@ -33,13 +32,13 @@ _CHOOSING = frozenset({"clip", "maximum", "minimum"})
 class Arithmetic(Protocol):
     """What the evaluator asks around each operation."""
 
-    def accumulator(self, node: Node) -> Any:
+    def accumulator(self, node: Node) -> DTypeLike:
         """The numpy type in which convolutions and matrix products sum up."""
 
-    def enter(self, node: Node, operands: Mapping[str, Any]) -> Mapping[str, Any]:
+    def enter(self, node: Node, operands: Operands) -> Operands:
         """The operands as the unit sees them."""
 
-    def leave(self, node: Node, operands: Mapping[str, Any], constants: Collection[str], result: Array) -> Array:
+    def leave(self, node: Node, operands: Operands, constants: Collection[str], result: Array) -> Array:
         """The result as the unit delivers it; `constants` names the operands that are constants."""
 
     def store(self, tensor: Tensor, values: Array) -> Array:
@@ -49,15 +48,15 @@ class Arithmetic(Protocol):
 class Exact:
     """float64 throughout."""
 
-    def accumulator(self, node: Node) -> Any:
+    def accumulator(self, node: Node) -> DTypeLike:
         del node
         return np.float64
 
-    def enter(self, node: Node, operands: Mapping[str, Any]) -> Mapping[str, Any]:
+    def enter(self, node: Node, operands: Operands) -> Operands:
         del node
         return operands
 
-    def leave(self, node: Node, operands: Mapping[str, Any], constants: Collection[str], result: Array) -> Array:
+    def leave(self, node: Node, operands: Operands, constants: Collection[str], result: Array) -> Array:
         del node, operands, constants
         return result
 
@@ -78,7 +77,7 @@ class Emulated:
         self._pessimistic = frozenset(read_pessimistically)
         self._on_grid: Array | None = None
 
-    def accumulator(self, node: Node) -> Any:
+    def accumulator(self, node: Node) -> DTypeLike:
         del node
         return np.float32
 
@@ -86,13 +85,13 @@ class Emulated:
         """Operations on fp32 tensors stay on the CPU (P6), where no hazard applies."""
         return self.profile.is_neural_engine and all(tensor.dtype is not DType.FP32 for tensor in node.outputs)
 
-    def enter(self, node: Node, operands: Mapping[str, Any]) -> Mapping[str, Any]:
+    def enter(self, node: Node, operands: Operands) -> Operands:
         if not self.on_neural_engine(node):
             return operands
         call = Call(op=node.op, operands=operands)
         return {name: _entered(self.profile.entering(node.op), call, value) for name, value in operands.items()}
 
-    def leave(self, node: Node, operands: Mapping[str, Any], constants: Collection[str], result: Array) -> Array:
+    def leave(self, node: Node, operands: Operands, constants: Collection[str], result: Array) -> Array:
         self._on_grid = None
         if not self.on_neural_engine(node) or result.dtype.kind != "f":
             self._on_grid = self._passed(node, operands, result)
@@ -113,7 +112,7 @@ class Emulated:
                 return values.astype(np.float32).astype(np.float64)
         return values
 
-    def _passed(self, node: Node, operands: Mapping[str, Any], result: Array) -> Array | None:
+    def _passed(self, node: Node, operands: Operands, result: Array) -> Array | None:
         """A result that needs no rounding, since it holds nothing but values of its operands."""
         is_half = result.dtype == np.float64 and all(tensor.dtype is DType.FP16 for tensor in node.outputs)
         passes = node.op in _PASSING or (node.op in _CHOOSING and _are_half(operands))
@@ -139,7 +138,7 @@ def _entered(hazards: tuple[Hazard, ...], call: Call, value: Any) -> Any:
     return value
 
 
-def _are_half(operands: Mapping[str, Any]) -> bool:
+def _are_half(operands: Operands) -> bool:
     """Whether every constant is a half-precision number; tensors, which come from such a graph, are."""
     small = [np.asarray(value, dtype=np.float64) for value in operands.values() if np.size(value) == 1]
     return all(np.array_equal(fp16.to_fp16(each), each) for each in small) and len(small) >= len(operands) - 1

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mish_guard.engines.emulator import fast, ops
 from mish_guard.engines.emulator.arithmetic import Arithmetic, Exact
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor
+from mish_guard.engines.emulator.products import Operands
 from mish_guard.errors import EvaluationError, UnsupportedOpError, UsageError
 
 # What numpy and PyTorch raise for operands that do not fit together.
@@ -24,7 +26,10 @@ _MOST_ITERATIONS = 100_000
 
 
 def evaluate(
-    graph: Graph, feeds: Mapping[str, Any], arithmetic: Arithmetic, state: MutableMapping[str, Array] | None = None
+    graph: Graph,
+    feeds: Mapping[str, ArrayLike],
+    arithmetic: Arithmetic,
+    state: MutableMapping[str, Array] | None = None,
 ) -> dict[str, Array]:
     """Every tensor of `graph` by name, float64 on the grid of its declared type.
 
@@ -73,14 +78,14 @@ def _absolute(value: Any) -> Any:
     return np.abs(value) if is_float else value
 
 
-def _stored(tensor: Tensor, feeds: Mapping[str, Any], arithmetic: Arithmetic) -> Array:
+def _stored(tensor: Tensor, feeds: Mapping[str, ArrayLike], arithmetic: Arithmetic) -> Array:
     """What an input holds: half precision that is fed to half precision needs no rounding."""
     fed = _fed(tensor, feeds)
     is_half = tensor.dtype is DType.FP16 and getattr(feeds[tensor.name], "dtype", None) == np.float16
     return fed if is_half else arithmetic.store(tensor, fed)
 
 
-def _fed(tensor: Tensor, feeds: Mapping[str, Any]) -> Array:
+def _fed(tensor: Tensor, feeds: Mapping[str, ArrayLike]) -> Array:
     if tensor.name not in feeds:
         msg = f"The model wants an input '{tensor.name}'; got {sorted(feeds) or 'none'}."
         raise UsageError(msg)
@@ -228,7 +233,7 @@ def _typed(tensor: Tensor, value: Array) -> Array:
     return value
 
 
-def _call(node: Node, operands: Mapping[str, Any], arithmetic: Arithmetic) -> ops.Result:
+def _call(node: Node, operands: Operands, arithmetic: Arithmetic) -> ops.Result:
     operation, extra = _operation(node, arithmetic)
     try:
         _fits(operation, (*operands, *extra))

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mish_guard.engines.emulator import graph
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.numerics import fp16
+
+if TYPE_CHECKING:
+    import torch
+
+_T = TypeVar("_T")
 
 # Loading PyTorch takes seconds: below this many elements numpy is used unless PyTorch is there already.
 _WORTH_LOADING = 2**18
@@ -28,10 +33,10 @@ _CHUNK = 2**15
 # The bits of a float64 that a float32 has no room for.
 _DROPPED = np.int64(2**29 - 1)
 
-_remembered: dict[tuple[int, Any], tuple[weakref.ref[Array], Any]] = {}
+_remembered: dict[tuple[int, Hashable], tuple[weakref.ref[Array], Any]] = {}
 
 
-def remembered(constant: Array, find: Callable[[Array], Any], key: Any = None) -> Any:
+def remembered(constant: Array, find: Callable[[Array], _T], key: Hashable = None) -> _T:
     """`find(constant)`, kept as long as the array lives if nobody can write to it; else found anew."""
     if constant.flags.writeable or constant.base is not None:
         return find(constant)
@@ -39,16 +44,17 @@ def remembered(constant: Array, find: Callable[[Array], Any], key: Any = None) -
     if name not in _remembered:
         reference = weakref.ref(constant, lambda _: _remembered.pop(name, None))
         _remembered[name] = (reference, find(constant))
-    return _remembered[name][1]
+    found: _T = _remembered[name][1]
+    return found
 
 
-def kept(constant: Array, dtype: Any) -> Array:
+def kept(constant: Array, dtype: DTypeLike) -> Array:
     """An array in another type, converted once if it is a constant."""
     converted: Array = remembered(constant, lambda array: array.astype(dtype), ("as", dtype))
     return converted
 
 
-def tensor(values: Array, dtype: Any) -> Any:
+def tensor(values: Array, dtype: DTypeLike) -> torch.Tensor:
     """A tensor of PyTorch with these values."""
     import torch
 
@@ -56,7 +62,7 @@ def tensor(values: Array, dtype: Any) -> Any:
     return torch.from_numpy(converted if converted.flags.writeable else converted.copy())
 
 
-def array(values: Any) -> Array:
+def array(values: torch.Tensor) -> Array:
     """A tensor of PyTorch as an array."""
     return np.asarray(values.numpy())
 
@@ -90,10 +96,11 @@ def narrowed(values: Array) -> NDArray[np.float16]:
     return _in_chunks(lambda part: array(_halves(part.astype(np.float32))), values, np.float16)
 
 
-def widen(values: Any) -> Array:
+def widen(values: ArrayLike) -> Array:
     """`values` as the evaluator keeps them: `graph.widen`, sooner for half precision."""
-    is_half = isinstance(values, np.ndarray) and values.dtype == np.float16
-    return _in_chunks(_widened, values, np.float64) if is_half and _is_worthwhile(values) else graph.widen(values)
+    if isinstance(values, np.ndarray) and values.dtype == np.float16 and _is_worthwhile(values):
+        return _in_chunks(_widened, values, np.float64)
+    return graph.widen(values)
 
 
 def _is_worthwhile(values: Array) -> bool:
@@ -101,7 +108,7 @@ def _is_worthwhile(values: Array) -> bool:
     return values.size >= (_WORTH_CALLING if "torch" in sys.modules else _WORTH_LOADING)
 
 
-def _in_chunks(convert: Callable[[Array], Array], values: Array, dtype: Any) -> Array:
+def _in_chunks(convert: Callable[[Array], Array], values: Array, dtype: DTypeLike) -> Array:
     given = np.ascontiguousarray(values).reshape(-1)
     result = np.empty(given.shape, dtype)
     for start in range(0, given.size, _CHUNK):
@@ -120,7 +127,7 @@ def _widened(values: Array) -> Array:
     return array(torch.from_numpy(values if values.flags.writeable else values.copy()).float())
 
 
-def _halves(values: Array) -> Any:
+def _halves(values: Array) -> torch.Tensor:
     """A tensor of half precision, by way of single precision: PyTorch rounds from it much faster than numpy."""
     import torch
 

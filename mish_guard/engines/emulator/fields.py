@@ -5,8 +5,10 @@ A field that a model sets and that is in neither table is named by `overlooked`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from mish_guard.engines.emulator.specification import Message
 
 # By message of MIL.proto: the fields that `mlprogram` reads.
 READ: dict[str, frozenset[str]] = {
@@ -59,7 +61,7 @@ SILENT_ATTRIBUTES: dict[str, frozenset[str]] = {
 _NUMBERS = "TensorValue"
 
 
-def overlooked(message: Any, path: str) -> Iterator[str]:
+def overlooked(message: Message, path: str) -> Iterator[str]:
     """The paths of all fields that are set and that nothing reads, from `message` downwards."""
     kind = message.DESCRIPTOR.name
     for field, value in message.ListFields():
@@ -77,10 +79,11 @@ def overlooked(message: Any, path: str) -> Iterator[str]:
 READ_ATTRIBUTES = frozenset({"Operation"})
 
 
-def _messages(field: Any, value: Any) -> Any:
+def _messages(field: Any, value: Any) -> Iterable[Message]:
     """The messages that a field holds: one, several, those of a map, or none."""
     if field.message_type is None:
         return ()
-    if field.message_type.GetOptions().map_entry:
-        return value.values()
-    return (value,) if hasattr(value, "DESCRIPTOR") else value
+    if hasattr(value, "DESCRIPTOR"):
+        return (value,)
+    held: Iterable[Message] = value.values() if field.message_type.GetOptions().map_entry else value
+    return held

@@ -1,6 +1,6 @@
 """A saved model as a list of operations: what the evaluator walks through.
 
-`mlprogram.py` and `neuralnetwork.py` make a `Graph` from the two kinds of model Core ML stores.
+`mlprogram` and `neuralnetwork` make a `Graph` from the two kinds of model Core ML stores.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
@@ -94,7 +94,7 @@ class Graph:
     states: tuple[Tensor, ...] = ()
 
 
-def widen(values: Any) -> Array:
+def widen(values: ArrayLike) -> Array:
     """`values` as the evaluator keeps them: floats as float64, integers as int64, booleans as they are."""
     array = np.asarray(values)
     if array.dtype.kind == "f":

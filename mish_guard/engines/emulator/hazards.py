@@ -9,14 +9,14 @@ What nobody has measured is not here but in `assumptions`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mish_guard.engines.emulator import fast, products
 from mish_guard.engines.emulator.graph import Array
+from mish_guard.engines.emulator.products import Operands
 from mish_guard.numerics import fp16
 
 # The stage of sums overflows where a half-precision result would reach 2**15: from 32760 on values round to it.
@@ -33,7 +33,7 @@ class Call:
     """One operation as it runs: its operands by parameter name, and which of them are constants."""
 
     op: str
-    operands: Mapping[str, Any]
+    operands: Operands
     constants: Collection[str] = ()
 
     @property

@@ -6,17 +6,18 @@ evaluated is the artefact that would ship.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from mish_guard.engines.emulator import fields
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor, widen
 from mish_guard.engines.emulator.reader import Weights
+from mish_guard.engines.emulator.specification import Message
 from mish_guard.errors import UnreadableFileError, UnsupportedOpError
 
 # Number of each element type in MIL.proto's DataType, as numpy and as the evaluator's type.
-_TYPES: dict[int, tuple[Any, DType]] = {
+_TYPES: dict[int, tuple[type[np.generic], DType]] = {
     1: (np.bool_, DType.BOOL),
     2: (np.str_, DType.STRING),
     10: (np.float16, DType.FP16),
@@ -52,7 +53,7 @@ _VERSION = 1
 _NAME = "name"
 
 
-def read(spec: Any, weights: Weights, function: str = "") -> Graph:
+def read(spec: Message, weights: Weights, function: str = "") -> Graph:
     """A function of an ML program, by default the one there is or the default one.
 
     Raises UnsupportedOpError for what the emulator cannot express, UnreadableFileError for weights that are not there.
@@ -80,8 +81,8 @@ def read(spec: Any, weights: Weights, function: str = "") -> Graph:
     )
 
 
-def _function(spec: Any, name: str) -> Any:
-    functions = spec.mlProgram.functions
+def _function(spec: Message, name: str) -> Message:
+    functions: Mapping[str, Message] = spec.mlProgram.functions
     wanted = name or spec.description.defaultFunctionName
     if not wanted and len(functions) == 1:
         return next(iter(functions.values()))
@@ -98,7 +99,7 @@ class _Reader:
         self._weights = weights
         self._opset = opset
 
-    def graph(self, block: Any, *, inputs: tuple[Tensor, ...], states: tuple[Tensor, ...] = ()) -> Graph:
+    def graph(self, block: Message, *, inputs: tuple[Tensor, ...], states: tuple[Tensor, ...] = ()) -> Graph:
         """A block with its constants and operations."""
         constants: dict[str, Array | str] = {}
         nodes: list[Node] = []
@@ -111,7 +112,7 @@ class _Reader:
             inputs=inputs, constants=constants, nodes=tuple(nodes), outputs=tuple(block.outputs), states=states
         )
 
-    def node(self, operation: Any, index: int) -> Node:
+    def node(self, operation: Message, index: int) -> Node:
         """One operation of a block; attributes other than its name are operands (compressed weights have them)."""
         outputs = tuple(_tensor(each) for each in operation.outputs)
         operands = {name: self._operand(argument) for name, argument in operation.inputs.items()}
@@ -127,14 +128,14 @@ class _Reader:
             blocks=tuple(self.graph(each, inputs=tuple(map(_tensor, each.inputs))) for each in operation.blocks),
         )
 
-    def _operand(self, argument: Any) -> Operand:
+    def _operand(self, argument: Message) -> Operand:
         bound = tuple(
             Ref(binding.name) if binding.WhichOneof("binding") == "name" else self.value(binding.value)
             for binding in argument.arguments
         )
         return bound[0] if len(bound) == 1 else bound
 
-    def value(self, value: Any) -> Array | str:
+    def value(self, value: Message) -> Array | str:
         """A constant: an immediate value or one in the weight file, widened."""
         if value.WhichOneof("value") == "immediateValue":
             kind = value.immediateValue.WhichOneof("value")
@@ -150,7 +151,7 @@ class _Reader:
             return self._shaped(self._weights.read(blob.fileName, blob.offset), shape)
         return self._immediate(value.immediateValue.tensor, tensor_type.dataType, shape)
 
-    def _immediate(self, tensor: Any, number: int, shape: tuple[int, ...]) -> Array | str:
+    def _immediate(self, tensor: Message, number: int, shape: tuple[int, ...]) -> Array | str:
         field = tensor.WhichOneof("value")
         if field is None:  # protobuf leaves an empty list out
             return np.zeros(shape)
@@ -183,7 +184,7 @@ def _unpacked(packed: bytes, number: int, count: int) -> Array:
     return np.where(values >= 1 << (bits - 1), values - (1 << bits), values) if signed else np.asarray(values)
 
 
-def _element_type(number: int) -> tuple[Any, DType]:
+def _element_type(number: int) -> tuple[type[np.generic], DType]:
     if number in _NARROW:
         return np.int64, DType.INT
     try:
@@ -193,7 +194,7 @@ def _element_type(number: int) -> tuple[Any, DType]:
         raise UnsupportedOpError(msg) from None
 
 
-def _tensor(named: Any) -> Tensor:
+def _tensor(named: Message) -> Tensor:
     kind = named.type.WhichOneof("type")
     if kind in ("listType", "dictionaryType"):
         return Tensor(name=named.name, dtype=DType.OBJECT, shape=None)

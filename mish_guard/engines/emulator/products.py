@@ -5,15 +5,20 @@ All tensors are float64. Convolutions are (batch, channels, *spatial) with weigh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from types import EllipsisType
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from mish_guard.engines.emulator import fast
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.errors import UnsupportedOpError
 from mish_guard.numerics import fp16
+
+# What an operation is given, by parameter name: tensors, numbers, flags, text.
+Operands: TypeAlias = Mapping[str, Any]
 
 # From this many products, or groups, on PyTorch does the sums.
 _LARGE = 2**19
@@ -31,9 +36,9 @@ def conv(
     pad_type: str = "valid",
     pad: Array | None = None,
     dilations: Array | None = None,
-    groups: Any = 1,
+    groups: Array | float = 1,
     bias: Array | None = None,
-    accumulator: Any,
+    accumulator: DTypeLike,
 ) -> Array:
     """Convolution over any number of spatial dimensions, summed in `accumulator`."""
     if x.ndim in (3, 4, 5) and (x.size * taps(weight) >= _LARGE or int(groups) > _MANY):
@@ -54,7 +59,7 @@ def _convolved(
     dilations: Array | None,
     groups: int,
     bias: Array | None,
-    accumulator: Any,
+    accumulator: DTypeLike,
 ) -> Array:
     """The same by PyTorch, which is worth loading for anything large; in the type of the accumulator."""
     from torch.nn import functional
@@ -73,14 +78,16 @@ def _convolved(
     return summed
 
 
-def linear(*, x: Array, weight: Array, bias: Array | None = None, accumulator: Any) -> Array:
+def linear(*, x: Array, weight: Array, bias: Array | None = None, accumulator: DTypeLike) -> Array:
     """X @ weight.T + bias with x (…, in) and weight (out, in)."""
     with np.errstate(over="ignore", invalid="ignore"):
         product = x.astype(accumulator) @ fast.kept(weight, accumulator).T
     return _with_bias(product, bias, channel_axis=-1)
 
 
-def matmul(*, x: Array, y: Array, transpose_x: Any = False, transpose_y: Any = False, accumulator: Any) -> Array:
+def matmul(
+    *, x: Array, y: Array, transpose_x: Array | bool = False, transpose_y: Array | bool = False, accumulator: DTypeLike
+) -> Array:
     """Batched matrix product of two tensors."""
     left, right = _matrices(x, y, transpose_x, transpose_y)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -92,7 +99,7 @@ def taps(weight: Array) -> int:
     return int(np.prod(weight.shape[1:]))
 
 
-def bound(op: str, operands: Mapping[str, Any]) -> float:
+def bound(op: str, operands: Operands) -> float:
     """No partial sum of this operation exceeds this magnitude; cheap."""
     left, right, bias = _factors(op, operands)
     largest = fast.largest(left)
@@ -111,7 +118,7 @@ def _kernel(weight: Array) -> float:
     return _row(weight.reshape(len(weight), -1))
 
 
-def overflow_partials(op: str, operands: Mapping[str, Any], result: Array, limit: float) -> Array:
+def overflow_partials(op: str, operands: Operands, result: Array, limit: float) -> Array:
     """`result` with ±inf wherever the sum, or a partial sum taken in the order of the weights, reaches `limit`.
 
     The engine's own order of summation is not known (F51 speaks of tiles); a sum whose partials exceed the limit in
@@ -129,7 +136,7 @@ def overflow_partials(op: str, operands: Mapping[str, Any], result: Array, limit
     return np.where(over, np.copysign(np.inf, result), result)
 
 
-def opposed(op: str, operands: Mapping[str, Any], result: Array, limit: float) -> Array | None:
+def opposed(op: str, operands: Operands, result: Array, limit: float) -> Array | None:
     """Where a sum that is infinite meets a product that is infinite the other way; None if it can be nowhere."""
     left, right, _ = _factors(op, operands)
     with np.errstate(all="ignore"):
@@ -142,7 +149,7 @@ def opposed(op: str, operands: Mapping[str, Any], result: Array, limit: float) -
     return met
 
 
-def _looked_into(op: str, operands: Mapping[str, Any], places: Array) -> Iterator[tuple[tuple[Array, ...], Array]]:
+def _looked_into(op: str, operands: Operands, places: Array) -> Iterator[tuple[tuple[Array, ...], Array]]:
     """The index of some places at a time, and the products that are summed up there; 0 * inf is +0 (F48)."""
     for some in np.array_split(places, max(1, -(-len(places) // _rows_at_once(op, operands)))):
         products = _products(op, operands, some)
@@ -155,7 +162,7 @@ def _first_infinity(partial: Array, limit: float) -> tuple[Array, Array]:
     return np.asarray(over.any(axis=-1)), np.take_along_axis(partial, np.argmax(over, axis=-1)[:, None], axis=-1)[:, 0]
 
 
-def _may_overflow(op: str, operands: Mapping[str, Any], result: Array, limit: float) -> Array:
+def _may_overflow(op: str, operands: Operands, result: Array, limit: float) -> Array:
     """Where the positive or the negative products alone reach the limit: no partial sum is larger than they are.
 
     They add up to the sum of magnitudes and differ by the result without its bias, give or take the rounding of all.
@@ -171,7 +178,7 @@ def _may_overflow(op: str, operands: Mapping[str, Any], result: Array, limit: fl
     return np.asarray(~(larger < limit * (1 - 2.0**-10)))
 
 
-def _products(op: str, operands: Mapping[str, Any], places: Array) -> Array:
+def _products(op: str, operands: Operands, places: Array) -> Array:
     """For each place of the result, (n, axes): the products that are summed up for it, (n, K)."""
     if op == "conv":
         return _convolution_products(operands, places)
@@ -186,7 +193,7 @@ def _products(op: str, operands: Mapping[str, Any], places: Array) -> Array:
     return np.asarray(left[rows] * right[columns])
 
 
-def _convolution_products(operands: Mapping[str, Any], places: Array) -> Array:
+def _convolution_products(operands: Operands, places: Array) -> Array:
     weight, groups = operands["weight"], int(operands.get("groups", 1))
     windows = _windows(**_convolution_operands(operands))  # (batch, channels, *spatial, *kernel)
     rank, per_group, out_per_group = windows.ndim // 2 - 1, weight.shape[1], len(weight) // groups
@@ -196,30 +203,30 @@ def _convolution_products(operands: Mapping[str, Any], places: Array) -> Array:
     return np.asarray((windows[at] * weight[places[:, 1]]).reshape(len(places), taps(weight)))
 
 
-def _rows_at_once(op: str, operands: Mapping[str, Any]) -> int:
+def _rows_at_once(op: str, operands: Operands) -> int:
     """How many outputs are looked into at a time: a few million products."""
     length = taps(operands["weight"]) if op in ("conv", "linear") else operands["x"].shape[-1]
     return max(1, _AT_ONCE // max(1, length))
 
 
-def _factors(op: str, operands: Mapping[str, Any]) -> tuple[Array, Array, Array | None]:
+def _factors(op: str, operands: Operands) -> tuple[Array, Array, Array | None]:
     if op in ("conv", "linear"):
         return operands["x"], operands["weight"], operands.get("bias")
     left, right = _matmul_operands(operands)
     return left, np.swapaxes(right, -1, -2), None
 
 
-def _matmul_operands(operands: Mapping[str, Any]) -> tuple[Array, Array]:
+def _matmul_operands(operands: Operands) -> tuple[Array, Array]:
     return _matrices(
         operands["x"], operands["y"], operands.get("transpose_x", False), operands.get("transpose_y", False)
     )
 
 
-def _matrices(x: Array, y: Array, transpose_x: Any, transpose_y: Any) -> tuple[Array, Array]:
+def _matrices(x: Array, y: Array, transpose_x: Array | bool, transpose_y: Array | bool) -> tuple[Array, Array]:
     return (np.swapaxes(x, -1, -2) if transpose_x else x, np.swapaxes(y, -1, -2) if transpose_y else y)
 
 
-def _convolution_operands(operands: Mapping[str, Any]) -> dict[str, Any]:
+def _convolution_operands(operands: Operands) -> dict[str, Any]:
     return {
         "x": operands["x"],
         "weight": operands["weight"],
@@ -261,7 +268,7 @@ def _windows(
     steps, holes, borders = _geometry(x.shape[2:], weight.shape[2:], strides, pad_type, pad, dilations)
     extent = [hole * (length - 1) + 1 for hole, length in zip(holes, weight.shape[2:], strict=True)]
     padded = np.pad(x, [(0, 0), (0, 0), *borders])
-    axes: Any = tuple(range(2, 2 + rank))
+    axes: Any = tuple(range(2, 2 + rank))  # numpy takes several where its types know one
     windows = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=axes)
     every = (slice(None), slice(None), *(slice(None, None, step) for step in steps))
     spread = (*every, *(slice(None, None, hole) for hole in holes))
@@ -282,7 +289,11 @@ def _convolution_groups(
     windows = np.moveaxis(_windows(x, weight, strides, pad_type, pad, dilations, groups), 1, 1 + rank)
     per_group, out_per_group = weight.shape[1], weight.shape[0] // groups
     for group in range(groups):
-        members: tuple[Any, ...] = (..., slice(group * per_group, (group + 1) * per_group), *([slice(None)] * rank))
+        members: tuple[EllipsisType | slice, ...] = (
+            ...,
+            slice(group * per_group, (group + 1) * per_group),
+            *([slice(None)] * rank),
+        )
         chosen = windows[members]
         flat = chosen.reshape(*chosen.shape[: 1 + rank], -1)
         yield flat, weight[group * out_per_group : (group + 1) * out_per_group].reshape(out_per_group, -1)
@@ -319,4 +330,4 @@ def _with_bias(values: Array, bias: Array | None, *, channel_axis: int) -> Array
     return values + bias.reshape(shape)
 
 
-_SUMS: dict[str, Any] = {"conv": conv, "linear": linear, "matmul": matmul}
+_SUMS: dict[str, Callable[..., Array]] = {"conv": conv, "linear": linear, "matmul": matmul}

@@ -11,11 +11,11 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from mish_guard.engines.emulator import specification
 from mish_guard.engines.emulator.blobs import BlobFile
 from mish_guard.engines.emulator.graph import Array
+from mish_guard.engines.emulator.specification import Message
 from mish_guard.errors import UnreadableFileError
 
 MAX_MANIFEST = 2**20
@@ -56,7 +56,7 @@ class Model:
     """A model as it was read: coremltools' protobuf message and where its weights lie."""
 
     path: Path
-    spec: Any
+    spec: Message
     weights: Weights = field(repr=False)
 
     @property
@@ -141,7 +141,7 @@ def _root(package: Path) -> str:
     return root
 
 
-def _specification(path: Path) -> Any:
+def _specification(path: Path) -> Message:
     from google.protobuf.message import DecodeError
 
     spec = specification.model()

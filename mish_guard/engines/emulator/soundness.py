@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mish_guard.engines.emulator.specification import Message
 from mish_guard.errors import UnreadableFileError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _complaints(model: Model) -> Iterator[str]:
         yield from _network(model.spec, getattr(model.spec, model.kind))
 
 
-def _features(description: Any) -> Iterator[str]:
+def _features(description: Message) -> Iterator[str]:
     for feature in (*description.input, *description.output):
         shape = tuple(feature.type.multiArrayType.shape)
         if shape:
@@ -47,7 +48,7 @@ def _shape(shape: Iterable[int], what: str) -> Iterator[str]:
         yield f"{what} has the shape {sizes}, more than {MAX_ELEMENTS} elements"
 
 
-def _network(spec: Any, network: Any) -> Iterator[str]:
+def _network(spec: Message, network: Message) -> Iterator[str]:
     known = {each.name for each in spec.description.input}
     made = {name for layer in network.layers for name in layer.output}
     for layer in network.layers:
@@ -60,7 +61,7 @@ def _network(spec: Any, network: Any) -> Iterator[str]:
             yield f"no layer makes its output '{output.name}'"
 
 
-def _inner_outputs(layer: Any) -> Iterator[str]:
+def _inner_outputs(layer: Message) -> Iterator[str]:
     """What the layers inside a branch or a loop make, which is visible behind it."""
     settings = getattr(layer, layer.WhichOneof("layer") or "", None)
     for part in ("ifBranch", "elseBranch", "conditionNetwork", "bodyNetwork"):
@@ -81,7 +82,7 @@ class _Program:
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
 
-    def complaints(self, spec: Any) -> Iterator[str]:
+    def complaints(self, spec: Message) -> Iterator[str]:
         """Everything that is wrong, lazily: what comes later may rest on what came before."""
         program = spec.mlProgram
         if not program.functions:
@@ -95,13 +96,13 @@ class _Program:
             (function,) = program.functions.values()
             yield from _described(spec.description, function)
 
-    def _function(self, function: Any) -> Iterator[str]:
+    def _function(self, function: Message) -> Iterator[str]:
         for each in function.inputs:
             yield from _declared(each)
         block = function.block_specializations[function.opset]
         yield from self._block(block, {each.name for each in function.inputs}, 0)
 
-    def _block(self, block: Any, scope: set[str], depth: int) -> Iterator[str]:
+    def _block(self, block: Message, scope: set[str], depth: int) -> Iterator[str]:
         if depth > _MAX_DEPTH:
             yield f"its blocks are nested more than {_MAX_DEPTH} deep"
             return
@@ -117,7 +118,7 @@ class _Program:
             if name not in known:
                 yield f"no operation makes its output '{name}'"
 
-    def _operation(self, operation: Any, known: set[str], made: set[str], depth: int) -> Iterator[str]:
+    def _operation(self, operation: Message, known: set[str], made: set[str], depth: int) -> Iterator[str]:
         what = f"operation '{operation.type}'"
         if operation.type == "const" and ("val" not in operation.attributes or len(operation.outputs) != 1):
             yield "a constant has no value or no name"
@@ -134,7 +135,7 @@ class _Program:
         for block in operation.blocks:
             yield from self._block(block, known, depth + 1)
 
-    def _value(self, value: Any, what: str) -> Iterator[str]:
+    def _value(self, value: Message, what: str) -> Iterator[str]:
         if value.type.WhichOneof("type") != "tensorType":
             return
         shape = tuple(each.constant.size for each in value.type.tensorType.dimensions)
@@ -142,7 +143,7 @@ class _Program:
         if value.WhichOneof("value") == "blobFileValue":
             yield from self._blob(value, shape, what)
 
-    def _blob(self, value: Any, shape: tuple[int, ...], what: str) -> Iterator[str]:
+    def _blob(self, value: Message, shape: tuple[int, ...], what: str) -> Iterator[str]:
         blob = self._weights.file(value.blobFileValue.fileName).find(value.blobFileValue.offset)
         if blob.type.mil != value.type.tensorType.dataType:
             yield f"a constant of {what} has another type than its weights"
@@ -150,14 +151,14 @@ class _Program:
             yield f"a constant of {what} has the shape {shape}, its weights hold {blob.count} elements"
 
 
-def _declared(named: Any) -> Iterator[str]:
+def _declared(named: Message) -> Iterator[str]:
     if named.type.WhichOneof("type") == "tensorType":
         dimensions = named.type.tensorType.dimensions
         constant = [each.constant.size for each in dimensions if each.WhichOneof("dimension") == "constant"]
         yield from _shape(constant, f"'{named.name}'")
 
 
-def _described(description: Any, function: Any) -> Iterator[str]:
+def _described(description: Message, function: Message) -> Iterator[str]:
     """The description, which Core ML goes by, names the inputs and outputs of the function."""
     outputs = set(function.block_specializations[function.opset].outputs)
     for each in description.output:

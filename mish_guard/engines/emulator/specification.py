@@ -8,16 +8,36 @@ from __future__ import annotations
 
 import functools
 import gzip
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from mish_guard import files
 
 DESCRIPTION = files.DATA / "coreml.protobuf.gz"
 
 
-def model() -> Any:
+class Message(Protocol):
+    """A protobuf message: its class is made at run time, so that no type checker knows its fields."""
+
+    DESCRIPTOR: Any
+
+    def WhichOneof(self, oneof_group: str) -> str | None:  # noqa: N802 - protobuf's name
+        """The member of a oneof that is set; None if none is."""
+
+    def ListFields(self) -> Sequence[tuple[Any, Any]]:  # noqa: N802 - protobuf's name
+        """The descriptor and the value of every field that is set."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A field, or another method of protobuf."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set a field that holds a single value."""
+
+
+def model() -> Message:
     """An empty message CoreML.Specification.Model."""
-    return _class("CoreML.Specification.Model")()
+    made: Message = _class("CoreML.Specification.Model")()
+    return made
 
 
 @functools.cache

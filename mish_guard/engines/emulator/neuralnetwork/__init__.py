@@ -8,7 +8,6 @@ that names it, and so is a setting that nothing here has read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from mish_guard.engines.emulator.neuralnetwork.learned import LEARNED
 from mish_guard.engines.emulator.neuralnetwork.plain import PLAIN, Translator
 from mish_guard.engines.emulator.neuralnetwork.settings import PREVIOUS, Layer, Settings, Step
 from mish_guard.engines.emulator.neuralnetwork.shapes import SHAPES
+from mish_guard.engines.emulator.specification import Message
 from mish_guard.errors import UnreadableFileError, UnsupportedOpError
 
 __all__ = ["LAYERS", "read", "steps"]
@@ -28,7 +28,7 @@ _EXACT_MAPPING = 1  # NeuralNetwork.proto: arrays keep their rank
 _KINDS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 
 
-def read(spec: Any, *, single: bool = False) -> Graph:
+def read(spec: Message, *, single: bool = False) -> Graph:
     """The graph of a neural network spec; raises UnsupportedOpError for a layer the emulator does not know."""
     kind = spec.WhichOneof("Type")
     if kind not in _KINDS:
@@ -73,7 +73,7 @@ class _Reader:
         """A tensor of the net's precision."""
         return Tensor(name=name, dtype=self._dtype, shape=shape)
 
-    def graph(self, network: Any, outputs: tuple[str, ...]) -> Graph:
+    def graph(self, network: Message, outputs: tuple[str, ...]) -> Graph:
         """A net, or one that a branch or loop holds."""
         constants: dict[str, Array | str] = {}
         nodes: list[Node] = []
@@ -87,11 +87,11 @@ class _Reader:
                 nodes.extend(self._nodes(Layer(message, half=self._half)))
         return Graph(inputs=(), constants=constants, nodes=tuple(nodes), outputs=outputs)
 
-    def _constant(self, message: Any, kind: str) -> Array:
+    def _constant(self, message: Message, kind: str) -> Array:
         layer = Layer(message, half=self._half)
         return layer.weights(layer.settings.data, tuple(getattr(message, kind).shape))
 
-    def _control(self, message: Any, kind: str) -> Node:
+    def _control(self, message: Message, kind: str) -> Node:
         """Branches and loops write to the tensors around them and have no outputs of their own."""
         settings = getattr(message, kind)
         if kind == "branch":
@@ -123,7 +123,7 @@ class _Reader:
             nodes.append(Node(op=op, name=names[0], operands=given, outputs=outputs))
         return nodes
 
-    def preprocessing(self, message: Any, spec: Any) -> Iterator[Node]:
+    def preprocessing(self, message: Message, spec: Message) -> Iterator[Node]:
         """What is done to an image before the first layer."""
         settings = Settings(message, "preprocessing")
         if settings.which("preprocessor") != "scaler":
@@ -147,7 +147,7 @@ def _open(rank: int) -> tuple[None, ...] | None:
     return (None,) * rank if rank > 0 else None
 
 
-def _classification(spec: Any, network: Any) -> Iterator[Node]:
+def _classification(spec: Message, network: Message) -> Iterator[Node]:
     """The class label and the probabilities that a classifier adds to its last layer."""
     kind = network.WhichOneof("ClassLabels")
     if kind is None:
@@ -163,7 +163,7 @@ def _classification(spec: Any, network: Any) -> Iterator[Node]:
     yield Node(op="classify", name=names[0], operands=operands, outputs=outputs)
 
 
-def _shape(feature: Any) -> tuple[int | None, ...] | None:
+def _shape(feature: Message) -> tuple[int | None, ...] | None:
     """What an input may look like; None where several sizes are allowed."""
     if feature.type.WhichOneof("Type") == "imageType":
         image = feature.type.imageType
@@ -184,5 +184,5 @@ def _shape(feature: Any) -> tuple[int | None, ...] | None:
     return tuple(array.shape) or None
 
 
-def _channels(image: Any) -> int:
+def _channels(image: Message) -> int:
     return 1 if image.ColorSpace.Name(image.colorSpace).startswith("GRAYSCALE") else 3

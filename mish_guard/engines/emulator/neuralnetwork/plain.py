@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import SupportsInt
 
 import numpy as np
 
@@ -80,12 +80,12 @@ _PLAIN_ACTIVATIONS = {
 }
 
 
-def number(value: Any) -> Operand:
+def number(value: float) -> Operand:
     """A number as an operand."""
     return np.asarray(float(value))
 
 
-def whole(values: Any) -> Operand:
+def whole(values: Iterable[SupportsInt]) -> Operand:
     """Axes, sizes and the like as an operand."""
     return np.asarray([int(each) for each in values], dtype=np.int64)
 
@@ -342,7 +342,7 @@ def _bias(layer: Layer) -> list[Step]:
     return [("add", {"x": layer.input(0), "y": _shaped(layer, layer.settings.bias, layer.settings.shape)})]
 
 
-def _shaped(layer: Layer, weights: Settings, shape: Any) -> Operand:
+def _shaped(layer: Layer, weights: Settings, shape: Iterable[SupportsInt]) -> Operand:
     """[C] is one per channel, [1] one for all, [C, H, W] as it stands."""
     sizes = tuple(int(size) for size in shape)
     return layer.weights(weights, (sizes[0], 1, 1) if len(sizes) == 1 else sizes)

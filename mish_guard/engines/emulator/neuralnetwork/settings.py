@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array, Operand, Ref
+from mish_guard.engines.emulator.specification import Message
 from mish_guard.errors import UnreadableFileError, UnsupportedOpError
 
 # A layer becomes one or more steps: MIL operation and its operands. A step's result is the operand of the next,
@@ -22,8 +23,8 @@ _SILENT = frozenset({"isUpdatable"})
 class Settings:
     """A protobuf message that remembers which of its fields were read; a field is an attribute."""
 
-    def __init__(self, message: Any, path: str) -> None:
-        self._message = message
+    def __init__(self, message: Message | None, path: str) -> None:
+        self._message: Any = message
         self._path = path
         self._read: dict[str, Any] = {}
         self._asked: set[str] = set()
@@ -74,14 +75,13 @@ class Settings:
 class Layer:
     """One layer: its kind, settings and tensors, and the precision in which its numbers are kept."""
 
-    def __init__(self, message: Any, *, half: bool) -> None:
+    def __init__(self, message: Message, *, half: bool) -> None:
         self.kind: str = message.WhichOneof("layer") or ""
         self.name: str = message.name
         self.inputs = tuple(Ref(name) for name in message.input)
         self.outputs = tuple(message.output)
         self.half = half
-        self.message = getattr(message, self.kind, None)
-        self.settings = Settings(self.message, self.kind)
+        self.settings = Settings(getattr(message, self.kind, None), self.kind)
         self.input_rank = int(message.inputTensor[0].rank) if message.inputTensor else 0
         self.output_ranks = tuple(int(each.rank) for each in message.outputTensor)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import EllipsisType
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from mish_guard.engines.emulator import products
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, ints, many, refuse
+from mish_guard.engines.emulator.ops.base import Number, Operation, ints, many, refuse
 from mish_guard.engines.emulator.ops.normalization import softmax
 
 
@@ -18,12 +19,12 @@ def conv_transpose(
     weight: Array,
     bias: Array | None = None,
     strides: Array | None = None,
-    pad_type: Any = "valid",
+    pad_type: str = "valid",
     pad: Array | None = None,
     output_shape: Array | None = None,
     dilations: Array | None = None,
-    groups: Any = 1,
-    accumulator: Any,
+    groups: Number = 1,
+    accumulator: DTypeLike,
 ) -> Array:
     """Transposed convolution, weights (in, out / groups, *kernel): the whole of it, cut to the size declared."""
     rank = x.ndim - 2
@@ -33,13 +34,13 @@ def conv_transpose(
     more = _extra(steps, holes)
     pads = _transposed_cuts(whole.shape[2:], x.shape[2:], steps, more, str(pad_type), pad, output_shape)
     spans = zip(pads, whole.shape[2:], strict=True)
-    index: tuple[Any, ...] = (..., *(slice(before, size - after) for (before, after), size in spans))
+    index: tuple[EllipsisType | slice, ...] = (..., *(slice(before, size - after) for (before, after), size in spans))
     cut = np.asarray(whole[index])
     return cut if bias is None else cut + bias.reshape(1, -1, *([1] * rank))
 
 
 def _whole_transposed(
-    x: Array, weight: Array, steps: list[int], holes: list[int], groups: int, accumulator: Any
+    x: Array, weight: Array, steps: list[int], holes: list[int], groups: int, accumulator: DTypeLike
 ) -> Array:
     import torch
     from torch.nn import functional
@@ -84,13 +85,13 @@ def _transposed_cuts(
     return cuts
 
 
-def einsum(*, values: tuple[Array, ...], equation: Any, accumulator: Any) -> Array:
+def einsum(*, values: tuple[Array, ...], equation: str, accumulator: DTypeLike) -> Array:
     arrays = [array.astype(accumulator) for array in many(values)]
     return np.asarray(np.einsum(str(equation).replace(" ", ""), *arrays), dtype=np.float64)
 
 
 def scaled_dot_product_attention(
-    *, query: Array, key: Array, value: Array, attn_mask: Array | None = None, accumulator: Any
+    *, query: Array, key: Array, value: Array, attn_mask: Array | None = None, accumulator: DTypeLike
 ) -> Array:
     scores = products.matmul(x=query, y=key, transpose_y=True, accumulator=accumulator) / np.sqrt(query.shape[-1])
     if attn_mask is not None:

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, ints
+from mish_guard.engines.emulator.ops.base import Number, Operation, ints
 from mish_guard.engines.emulator.ops.elementwise import dequantize
 
 
-def constexpr_affine_dequantize(*, quantized_data: Array, zero_point: Array, scale: Array, axis: Any) -> Array:
+def constexpr_affine_dequantize(*, quantized_data: Array, zero_point: Array, scale: Array, axis: Number) -> Array:
     return np.asarray(dequantize(input=quantized_data, scale=scale, zero_point=zero_point, axis=axis))
 
 
-def constexpr_cast(*, source_val: Array, output_dtype: Any) -> Array:
+def constexpr_cast(*, source_val: Array, output_dtype: str) -> Array:
     del output_dtype  # the declared type of the result
     return source_val
 
@@ -41,7 +41,7 @@ def lut_to_dense(*, indices: Array, lut: Array, vector_axis: Any = None) -> Arra
             for size, tables in zip(indices.shape, lut.shape[: indices.ndim], strict=True)
         )
     )
-    index: tuple[Any, ...] = (*blocks, indices)
+    index: tuple[Array, ...] = (*blocks, indices)
     vectors = lut[index]
     if lut.shape[-1] == 1:
         return np.asarray(vectors[..., 0])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, integers, per_channel, refuse
+from mish_guard.engines.emulator.ops.base import Number, Operation, integers, per_channel, refuse
 from mish_guard.numerics import reference
 
 
-def cast(*, x: Array, dtype: Any) -> Array:
+def cast(*, x: Array, dtype: str) -> Array:
     """To a float type nothing happens here: the declared type rounds. To an integer the fraction is cut off."""
     dtype = str(dtype)
     if dtype.startswith("fp"):
@@ -22,19 +22,19 @@ def cast(*, x: Array, dtype: Any) -> Array:
     return np.asarray(np.trunc(x).astype(np.int64)) if x.dtype.kind == "f" else x.astype(np.int64)
 
 
-def clip(*, x: Array, alpha: Any, beta: Any) -> Array:
+def clip(*, x: Array, alpha: Number, beta: Number) -> Array:
     return np.asarray(np.minimum(np.maximum(x, alpha), beta))
 
 
-def log(*, x: Array, epsilon: Any = 0.0) -> Array:
+def log(*, x: Array, epsilon: Number = 0.0) -> Array:
     return np.asarray(np.log(x + epsilon))
 
 
-def inverse(*, x: Array, epsilon: Any = 0.0) -> Array:
+def inverse(*, x: Array, epsilon: Number = 0.0) -> Array:
     return np.asarray(1.0 / (x + epsilon))
 
 
-def rsqrt(*, x: Array, epsilon: Any = 0.0) -> Array:
+def rsqrt(*, x: Array, epsilon: Number = 0.0) -> Array:
     return np.asarray(1.0 / np.sqrt(x + epsilon))
 
 
@@ -44,7 +44,7 @@ def erf(*, x: Array) -> Array:
     return np.asarray(torch.erf(torch.from_numpy(np.array(x, dtype=np.float64))).numpy())
 
 
-def threshold(*, x: Array, alpha: Any) -> Array:
+def threshold(*, x: Array, alpha: Number) -> Array:
     return np.asarray(np.maximum(x, alpha))
 
 
@@ -53,7 +53,7 @@ def sigmoid(*, x: Array) -> Array:
     return np.where(x >= 0, 1.0 / (1.0 + t), t / (1.0 + t))
 
 
-def sigmoid_hard(*, x: Array, alpha: Any = 0.2, beta: Any = 0.5) -> Array:
+def sigmoid_hard(*, x: Array, alpha: Number = 0.2, beta: Number = 0.5) -> Array:
     return np.asarray(np.clip(alpha * x + beta, 0.0, 1.0))
 
 
@@ -61,7 +61,7 @@ def silu(*, x: Array) -> Array:
     return x * sigmoid(x=x)
 
 
-def gelu(*, x: Array, mode: Any = "EXACT") -> Array:
+def gelu(*, x: Array, mode: str = "EXACT") -> Array:
     mode = str(mode)
     if mode == "EXACT":
         return 0.5 * x * (1.0 + erf(x=x / np.sqrt(2.0)))
@@ -81,27 +81,27 @@ def softsign(*, x: Array) -> Array:
     return np.asarray(x / (1.0 + np.abs(x)))
 
 
-def scaled_tanh(*, x: Array, alpha: Any, beta: Any) -> Array:
+def scaled_tanh(*, x: Array, alpha: Number, beta: Number) -> Array:
     return np.asarray(alpha * np.tanh(beta * x))
 
 
-def linear_activation(*, x: Array, alpha: Any, beta: Any) -> Array:
+def linear_activation(*, x: Array, alpha: Number, beta: Number) -> Array:
     return np.asarray(alpha * x + beta)
 
 
-def leaky_relu(*, x: Array, alpha: Any) -> Array:
+def leaky_relu(*, x: Array, alpha: Number) -> Array:
     return np.where(x >= 0, x, alpha * x)
 
 
-def thresholded_relu(*, x: Array, alpha: Any) -> Array:
+def thresholded_relu(*, x: Array, alpha: Number) -> Array:
     return np.where(x >= alpha, x, 0.0)
 
 
-def clamped_relu(*, x: Array, alpha: Any, beta: Any) -> Array:
+def clamped_relu(*, x: Array, alpha: Number, beta: Number) -> Array:
     return np.asarray(np.minimum(beta, np.where(x >= 0, x, alpha * x)))
 
 
-def elu(*, x: Array, alpha: Any) -> Array:
+def elu(*, x: Array, alpha: Number) -> Array:
     return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
 
 
@@ -127,18 +127,18 @@ def select(*, cond: Array, a: Array, b: Array) -> Array:
     return np.where(cond, a, b)
 
 
-def quantize(*, input: Array, scale: Array, zero_point: Any = 0, axis: Any = 0, output_dtype: Any) -> Array:  # noqa: A002
+def quantize(*, input: Array, scale: Array, zero_point: Number = 0, axis: Number = 0, output_dtype: str) -> Array:  # noqa: A002
     """round(input / scale) + zero_point, clipped to the integer type."""
     low, high = {"int8": (-128, 127), "uint8": (0, 255)}[str(output_dtype)]
     steps = np.rint(input / _along(scale, input, axis)) + _along(zero_point, input, axis)
     return np.asarray(np.clip(steps, low, high).astype(np.int64))
 
 
-def dequantize(*, input: Array, scale: Array, zero_point: Any = 0, axis: Any = 0) -> Array:  # noqa: A002
+def dequantize(*, input: Array, scale: Array, zero_point: Number = 0, axis: Number = 0) -> Array:  # noqa: A002
     return np.asarray(_along(scale, input, axis) * (input - _along(zero_point, input, axis)))
 
 
-def _along(parameter: Any, x: Array, axis: Any) -> Array:
+def _along(parameter: Number, x: Array, axis: Number) -> Array:
     values = np.asarray(parameter)
     if values.ndim == 0:
         return values
@@ -147,11 +147,11 @@ def _along(parameter: Any, x: Array, axis: Any) -> Array:
     return values.reshape(shape)
 
 
-def _unary(function: Callable[[Array], Any]) -> Operation:
+def _unary(function: Callable[[Array], ArrayLike]) -> Operation:
     return lambda *, x: np.asarray(function(x))
 
 
-def _binary(function: Callable[[Array, Array], Any]) -> Operation:
+def _binary(function: Callable[[Array, Array], ArrayLike]) -> Operation:
     return lambda *, x, y: np.asarray(function(x, y))
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, refuse
+from mish_guard.engines.emulator.ops.base import Number, Operation, refuse
 
-_COMBINE: dict[str, Any] = {
+_COMBINE: dict[str, np.ufunc] = {
     "add": np.add,
     "div": np.true_divide,
     "max": np.maximum,
@@ -19,7 +17,7 @@ _COMBINE: dict[str, Any] = {
 }
 
 
-def _places(indices: Array, validated: Any = False) -> Array:
+def _places(indices: Array, validated: Number = False) -> Array:
     """Indices as whole numbers; where the model has them validated, none may count from the end."""
     places = np.asarray(indices).astype(np.int64)
     if validated and (places < 0).any():
@@ -28,7 +26,9 @@ def _places(indices: Array, validated: Any = False) -> Array:
     return places
 
 
-def gather(*, x: Array, indices: Array, axis: Any = 0, batch_dims: Any = 0, validate_indices: Any = False) -> Array:
+def gather(
+    *, x: Array, indices: Array, axis: Number = 0, batch_dims: Number = 0, validate_indices: Number = False
+) -> Array:
     axis, shared, places = int(axis), int(batch_dims), _places(indices, validate_indices)
     if shared == 0:
         return np.take(x, places, axis=axis)
@@ -38,11 +38,11 @@ def gather(*, x: Array, indices: Array, axis: Any = 0, batch_dims: Any = 0, vali
     return taken.reshape(*x.shape[:shared], *taken.shape[1:])
 
 
-def gather_along_axis(*, x: Array, indices: Array, axis: Any = 0, validate_indices: Any = False) -> Array:
+def gather_along_axis(*, x: Array, indices: Array, axis: Number = 0, validate_indices: Number = False) -> Array:
     return np.take_along_axis(x, _places(indices, validate_indices), int(axis))
 
 
-def gather_nd(*, x: Array, indices: Array, batch_dims: Any = 0, validate_indices: Any = False) -> Array:
+def gather_nd(*, x: Array, indices: Array, batch_dims: Number = 0, validate_indices: Number = False) -> Array:
     shared, places = int(batch_dims), _places(indices, validate_indices)
     if shared == 0:
         return np.asarray(x[tuple(np.moveaxis(places, -1, 0))])
@@ -51,7 +51,7 @@ def gather_nd(*, x: Array, indices: Array, batch_dims: Any = 0, validate_indices
     return taken.reshape(*x.shape[:shared], *taken.shape[1:])
 
 
-def _written(data: Array, index: tuple[Any, ...], updates: Array, mode: str) -> Array:
+def _written(data: Array, index: tuple[Array | slice, ...], updates: Array, mode: str) -> Array:
     """`data` with `updates` at `index`; places that occur twice are combined twice."""
     result = np.array(data)
     if mode == "update":
@@ -69,11 +69,11 @@ def scatter(
     data: Array,
     indices: Array,
     updates: Array,
-    axis: Any = 0,
-    mode: Any = "add",
-    validate_indices: Any = False,
+    axis: Number = 0,
+    mode: str = "add",
+    validate_indices: Number = False,
 ) -> Array:
-    index = (*[slice(None)] * (int(axis) % data.ndim), _places(indices, validate_indices))
+    index: tuple[Array | slice, ...] = (*[slice(None)] * (int(axis) % data.ndim), _places(indices, validate_indices))
     return _written(data, index, updates, str(mode))
 
 
@@ -82,17 +82,17 @@ def scatter_along_axis(
     data: Array,
     indices: Array,
     updates: Array,
-    axis: Any = 0,
-    mode: Any = "add",
-    validate_indices: Any = False,
+    axis: Number = 0,
+    mode: str = "add",
+    validate_indices: Number = False,
 ) -> Array:
-    index: list[Any] = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
+    index: list[Array] = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
     index[int(axis)] = _places(indices, validate_indices)
     return _written(data, tuple(index), updates, str(mode))
 
 
 def scatter_nd(
-    *, data: Array, indices: Array, updates: Array, mode: Any = "add", validate_indices: Any = False
+    *, data: Array, indices: Array, updates: Array, mode: str = "add", validate_indices: Number = False
 ) -> Array:
     return _written(data, tuple(np.moveaxis(_places(indices, validate_indices), -1, 0)), updates, str(mode))
 

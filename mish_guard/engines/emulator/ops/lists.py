@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, ints
+from mish_guard.engines.emulator.ops.base import Number, Operation, Several, ints
 
 
 class Held(list[Array]):
     """A list of tensors: one value, where a tuple is several results."""
 
 
-def make_list(*, elem_shape: Any, init_length: Any = 1, dynamic_length: Any = True, dtype: Any = "fp32") -> Held:
+def make_list(
+    *, elem_shape: Several, init_length: Number = 1, dynamic_length: Number = True, dtype: str = "fp32"
+) -> Held:
     """So many elements of zeros; an axis whose size is only known later is left out until it is written."""
     del dynamic_length, dtype
     parts = elem_shape if isinstance(elem_shape, tuple) else np.atleast_1d(np.asarray(elem_shape))
@@ -22,7 +24,7 @@ def make_list(*, elem_shape: Any, init_length: Any = 1, dynamic_length: Any = Tr
     return Held(np.zeros(sizes) for _ in range(int(np.asarray(init_length).item())))
 
 
-def list_write(*, ls: Held, index: Any, value: Array) -> Held:
+def list_write(*, ls: Held, index: Number, value: Array) -> Held:
     return _put(ls, [int(np.asarray(index).item())], [value])
 
 
@@ -39,7 +41,7 @@ def _put(ls: Held, places: list[int], values: list[Array]) -> Held:
     return Held(elements)
 
 
-def list_read(*, ls: Held, index: Any) -> Array:
+def list_read(*, ls: Held, index: Number) -> Array:
     return ls[int(np.asarray(index).item())]
 
 
@@ -51,7 +53,7 @@ def list_length(*, ls: Held) -> Array:
     return np.asarray(len(ls))
 
 
-def classify(*, probabilities: Array, classes: Any) -> tuple[Any, Any]:
+def classify(*, probabilities: Array, classes: Iterable[object]) -> tuple[object, dict[object, float]]:
     """The most probable class, and the probability of each."""
     labels = [label.item() if hasattr(label, "item") else label for label in classes]
     flat = probabilities.reshape(-1)
@@ -62,10 +64,10 @@ def non_maximum_suppression(
     *,
     boxes: Array,
     scores: Array,
-    iou_threshold: Any,
-    max_boxes: Any,
-    score_threshold: Any = -np.inf,
-    per_class_suppression: Any = False,
+    iou_threshold: Number,
+    max_boxes: Number,
+    score_threshold: Number = -np.inf,
+    per_class_suppression: Number = False,
 ) -> tuple[Array, Array, Array, Array]:
     """The best boxes (centre, size) that do not overlap a better one, padded to `max_boxes`."""
     most = int(max_boxes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.engines.emulator.ops import recurrent
-from mish_guard.engines.emulator.ops.base import Operation, ints
+from mish_guard.engines.emulator.ops.base import Number, Operation, ints
 
 
 def nn_features(*, x: Array) -> Array:
@@ -25,13 +25,13 @@ def nn_broadcast(*, x: Array, shape: Array) -> Array:
     return np.array(np.broadcast_to(x, ints(shape)))
 
 
-def nn_slice(*, x: Array, axis: Any, start: Any, end: Any, step: Any) -> Array:
+def nn_slice(*, x: Array, axis: Number, start: Number, end: Number, step: Number) -> Array:
     index = [slice(None)] * x.ndim
     index[int(axis)] = slice(int(start), int(end), int(step))
     return np.asarray(x[tuple(index)])
 
 
-def nn_slice_by_size(*, x: Array, start: Array, size: Any, axis: Any) -> Array:
+def nn_slice_by_size(*, x: Array, start: Array, size: Number, axis: Number) -> Array:
     first = ints(start)[0]
     return nn_slice(x=x, axis=axis, start=first, end=first + int(size), step=1)
 

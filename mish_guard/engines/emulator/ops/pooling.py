@@ -8,7 +8,7 @@ import numpy as np
 
 from mish_guard.engines.emulator import products
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, ints
+from mish_guard.engines.emulator.ops.base import Number, Operation, ints
 
 
 def avg_pool(
@@ -16,10 +16,10 @@ def avg_pool(
     x: Array,
     kernel_sizes: Array,
     strides: Array | None = None,
-    pad_type: Any = "valid",
+    pad_type: str = "valid",
     pad: Array | None = None,
-    exclude_padding_from_average: Any = False,
-    ceil_mode: Any = False,
+    exclude_padding_from_average: Number = False,
+    ceil_mode: Number = False,
 ) -> Array:
     """The mean of a window; one that ceil_mode lets run over the edge counts only what is inside the padding."""
     settings = (kernel_sizes, strides, str(pad_type), pad, ceil_mode)
@@ -35,9 +35,9 @@ def max_pool(
     x: Array,
     kernel_sizes: Array,
     strides: Array | None = None,
-    pad_type: Any = "valid",
+    pad_type: str = "valid",
     pad: Array | None = None,
-    ceil_mode: Any = False,
+    ceil_mode: Number = False,
 ) -> Array:
     windows = _windows(x, kernel_sizes, strides, str(pad_type), pad, ceil_mode, fill=-np.inf)
     return np.asarray(windows.max(axis=_last(len(kernel_sizes))))
@@ -48,9 +48,9 @@ def l2_pool(
     x: Array,
     kernel_sizes: Array,
     strides: Array | None = None,
-    pad_type: Any = "valid",
+    pad_type: str = "valid",
     pad: Array | None = None,
-    ceil_mode: Any = False,
+    ceil_mode: Number = False,
 ) -> Array:
     windows = _windows(np.square(x), kernel_sizes, strides, str(pad_type), pad, ceil_mode, fill=0.0)
     return np.asarray(np.sqrt(windows.sum(axis=_last(len(kernel_sizes)))))
@@ -62,7 +62,7 @@ def _windows(
     strides: Array | None,
     pad_type: str,
     pad: Array | None,
-    ceil_mode: Any,
+    ceil_mode: Number,
     *,
     fill: float,
     beyond: float | None = None,
@@ -76,7 +76,7 @@ def _windows(
         extra = [_overhang(*each) for each in zip(x.shape[2:], kernel, steps, pads, strict=True)]
         beyond = fill if beyond is None else beyond
         padded = np.pad(padded, [(0, 0), (0, 0), *((0, more) for more in extra)], constant_values=beyond)
-    axes: Any = tuple(range(2, x.ndim))
+    axes: Any = tuple(range(2, x.ndim))  # numpy takes several where its types know one
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axes)
     every = (slice(None), slice(None), *(slice(None, None, step) for step in steps))
     return np.asarray(windows[every])

@@ -12,9 +12,14 @@ import numpy as np
 
 from mish_guard.engines.emulator.graph import Array
 from mish_guard.engines.emulator.ops import elementwise
-from mish_guard.engines.emulator.ops.base import Operation, refuse
+from mish_guard.engines.emulator.ops.base import Number, Operation, refuse
 
 Activation = Callable[[Array], Array]
+
+# Weights of the input and of the state, their bias, the peephole; None all four where nothing goes back.
+_Weights = tuple[Any, Any, Array | None, Array | None]
+# The activations, the clip, and whether the state after every step comes out.
+_Settings = tuple[tuple[Activation, Activation, Activation], Number | None, Number]
 
 _ACTIVATIONS: dict[str, Activation] = {
     "hard_sigmoid": lambda x: elementwise.sigmoid_hard(x=x),
@@ -27,7 +32,7 @@ _ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def _activation(name: Any) -> Activation:
+def _activation(name: str) -> Activation:
     try:
         return _ACTIVATIONS[str(name)]
     except KeyError:
@@ -41,9 +46,9 @@ def rnn(
     weight_ih: Array,
     weight_hh: Array,
     bias: Array | None = None,
-    direction: Any = "forward",
-    output_sequence: Any = False,
-    activation: Any = "tanh",
+    direction: str = "forward",
+    output_sequence: Number = False,
+    activation: str = "tanh",
 ) -> tuple[Array, Array]:
     act = _activation(activation)
     h, states = initial_h, []
@@ -60,11 +65,11 @@ def gru(
     weight_ih: Array,
     weight_hh: Array,
     bias: Array | None = None,
-    direction: Any = "forward",
-    output_sequence: Any = False,
-    recurrent_activation: Any = "sigmoid",
-    activation: Any = "tanh",
-    reset_after: Any = False,
+    direction: str = "forward",
+    output_sequence: Number = False,
+    recurrent_activation: str = "sigmoid",
+    activation: str = "tanh",
+    reset_after: Number = False,
     input_bias: Array | None = None,
 ) -> tuple[Array, Array]:
     """Gates in the order reset, output, update."""
@@ -95,12 +100,12 @@ def lstm(
     weight_hh_back: Array | None = None,
     bias_back: Array | None = None,
     peephole_back: Array | None = None,
-    direction: Any = "forward",
-    output_sequence: Any = False,
-    recurrent_activation: Any = "sigmoid",
-    cell_activation: Any = "tanh",
-    activation: Any = "tanh",
-    clip: Any = None,
+    direction: str = "forward",
+    output_sequence: Number = False,
+    recurrent_activation: str = "sigmoid",
+    cell_activation: str = "tanh",
+    activation: str = "tanh",
+    clip: Number | None = None,
 ) -> tuple[Array, Array, Array]:
     """Gates in the order input, forget, output, cell.
 
@@ -124,7 +129,7 @@ def lstm(
 
 
 def _one_way(
-    x: Array, h: Array, c: Array, weights: tuple[Any, ...], direction: str, settings: tuple[Any, ...]
+    x: Array, h: Array, c: Array, weights: _Weights, direction: str, settings: _Settings
 ) -> tuple[Array, Array, Array]:
     weight_ih, weight_hh, bias, peephole = weights
     (gate, cell, act), clip, output_sequence = settings
@@ -140,18 +145,18 @@ def _one_way(
     return _sequence(states, output_sequence), h, c
 
 
-def _ordered(x: Array, direction: Any) -> Array:
+def _ordered(x: Array, direction: str) -> Array:
     if str(direction) not in ("forward", "reverse"):
         raise refuse("a recurrent layer", f"direction {direction}")
     return x[::-1] if str(direction) == "reverse" else x
 
 
-def _sequence(states: list[Array], output_sequence: Any) -> Array:
+def _sequence(states: list[Array], output_sequence: Number) -> Array:
     """The state after every step, in the order of the steps, or the last one."""
     return np.stack(states) if output_sequence else states[-1][None]
 
 
-def _or_zero(bias: Array | None) -> Any:
+def _or_zero(bias: Array | None) -> Array | float:
     return 0.0 if bias is None else bias
 
 

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, ints
+from mish_guard.engines.emulator.ops.base import Number, Operation, ints
 
 
-def _reduction(function: Callable[..., Any]) -> Operation:
-    def reduce(*, x: Array, axes: Array | None = None, keep_dims: Any = False) -> Array:
+def _reduction(function: Callable[..., ArrayLike]) -> Operation:
+    def reduce(*, x: Array, axes: Array | None = None, keep_dims: Number = False) -> Array:
         over = None if axes is None else tuple(ints(axes))
         return np.asarray(function(x, axis=over, keepdims=bool(keep_dims)))
 
     return reduce
 
 
-def _log_sum_exp(x: Array, *, axis: Any, keepdims: bool) -> Array:
+def _log_sum_exp(x: Array, *, axis: tuple[int, ...] | None, keepdims: bool) -> Array:
     top = np.max(x, axis=axis, keepdims=True)
     shift = np.where(np.isfinite(top), top, 0.0)
     total = np.log(np.sum(np.exp(x - shift), axis=axis, keepdims=True)) + shift
     return np.asarray(total if keepdims else np.squeeze(total, axis=axis))
 
 
-def _arg(function: Callable[..., Any]) -> Operation:
-    def reduce(*, x: Array, axis: Any = -1, keep_dims: Any = False, output_dtype: Any = "int32") -> Array:
+def _arg(function: Callable[..., ArrayLike]) -> Operation:
+    def reduce(*, x: Array, axis: Number = -1, keep_dims: Number = False, output_dtype: str = "int32") -> Array:
         del output_dtype  # the declared type of the result
         return np.asarray(function(x, axis=int(axis), keepdims=bool(keep_dims)))
 
     return reduce
 
 
-def cumsum(*, x: Array, axis: Any = 0, exclusive: Any = False, reverse: Any = False) -> Array:
+def cumsum(*, x: Array, axis: Number = 0, exclusive: Number = False, reverse: Number = False) -> Array:
     axis = int(axis)
     ordered = np.flip(x, axis) if reverse else x
     total = np.cumsum(ordered, axis=axis)
@@ -43,19 +43,19 @@ def cumsum(*, x: Array, axis: Any = 0, exclusive: Any = False, reverse: Any = Fa
     return np.flip(total, axis) if reverse else np.asarray(total)
 
 
-def argsort(*, x: Array, axis: Any = -1, ascending: Any = False) -> Array:
+def argsort(*, x: Array, axis: Number = -1, ascending: Number = False) -> Array:
     return np.argsort(x if ascending else -x, axis=int(axis), kind="stable")
 
 
 def topk(
     *,
     x: Array,
-    k: Any = 1,
-    axis: Any = -1,
-    ascending: Any = False,
-    sort: Any = True,
-    return_indices: Any = True,
-    output_indices_dtype: Any = "int32",
+    k: Number = 1,
+    axis: Number = -1,
+    ascending: Number = False,
+    sort: Number = True,
+    return_indices: Number = True,
+    output_indices_dtype: str = "int32",
 ) -> tuple[Array, ...]:
     """The k largest (smallest if ascending) along an axis; unsorted they may come in any order, so sorted will do."""
     del sort, output_indices_dtype

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, ints, refuse
+from mish_guard.engines.emulator.ops.base import Number, Operation, ints, refuse
 
 
 def grid(mode: str, source: float, target: int) -> Array:
@@ -53,13 +52,13 @@ def _resized(x: Array, sizes: list[int], at: Callable[[int, int], Array], read: 
 
 
 def resize_bilinear(
-    *, x: Array, target_size_height: Any = 1, target_size_width: Any = 1, sampling_mode: Any = "DEFAULT"
+    *, x: Array, target_size_height: Number = 1, target_size_width: Number = 1, sampling_mode: str = "DEFAULT"
 ) -> Array:
     sizes = [int(target_size_height), int(target_size_width)]
     return _resized(x, sizes, lambda source, target: grid(str(sampling_mode), source, target), _linear)
 
 
-def resize_nearest_neighbor(*, x: Array, target_size_height: Any, target_size_width: Any) -> Array:
+def resize_nearest_neighbor(*, x: Array, target_size_height: Number, target_size_width: Number) -> Array:
     return _resized(x, [int(target_size_height), int(target_size_width)], _floored, _nearest)
 
 
@@ -71,9 +70,9 @@ def resize(
     *,
     x: Array,
     shape: Array,
-    resized_dims: Any,
-    interpolation_mode: Any = "LINEAR",
-    sampling_mode: Any = "DEFAULT",
+    resized_dims: Number,
+    interpolation_mode: str = "LINEAR",
+    sampling_mode: str = "DEFAULT",
 ) -> Array:
     """The last axes to the sizes at the end of `shape`; 0 keeps a size."""
     count, mode = int(resized_dims), str(sampling_mode)
@@ -87,7 +86,7 @@ def _nearest_grid(mode: str, source: int, target: int) -> Array:
     return np.asarray(np.floor(grid(mode, source, target) + 0.5))
 
 
-def upsample_nearest_neighbor(*, x: Array, scale_factor_height: Any = 1, scale_factor_width: Any = 1) -> Array:
+def upsample_nearest_neighbor(*, x: Array, scale_factor_height: Number = 1, scale_factor_width: Number = 1) -> Array:
     sizes = _scaled(x, scale_factor_height, scale_factor_width)
     return _resized(x, sizes, _floored, _nearest)
 
@@ -95,10 +94,10 @@ def upsample_nearest_neighbor(*, x: Array, scale_factor_height: Any = 1, scale_f
 def upsample_bilinear(
     *,
     x: Array,
-    scale_factor_height: Any = 1,
-    scale_factor_width: Any = 1,
-    align_corners: Any = True,
-    half_pixel_centers: Any = None,
+    scale_factor_height: Number = 1,
+    scale_factor_width: Number = 1,
+    align_corners: Number = True,
+    half_pixel_centers: Number | None = None,
 ) -> Array:
     """Without aligned corners, pixels are areas if half_pixel_centers (the default) and points at their corner if not.
 
@@ -110,7 +109,7 @@ def upsample_bilinear(
     return _resized(x, sizes, lambda source, target: grid(mode, source, target), _linear)
 
 
-def _scaled(x: Array, height: Any, width: Any) -> list[int]:
+def _scaled(x: Array, height: Number, width: Number) -> list[int]:
     return [
         int(np.floor(x.shape[axis] * float(np.float32(np.asarray(scale).item()))))
         for axis, scale in ((-2, height), (-1, width))
@@ -121,13 +120,13 @@ def crop_resize(
     *,
     x: Array,
     roi: Array,
-    target_height: Any = 1,
-    target_width: Any = 1,
-    normalized_coordinates: Any = False,
-    spatial_scale: Any = 1.0,
-    box_coordinate_mode: Any = "CORNERS_HEIGHT_FIRST",
-    sampling_mode: Any = "DEFAULT",
-    pad_value: Any = 0.0,
+    target_height: Number = 1,
+    target_width: Number = 1,
+    normalized_coordinates: Number = False,
+    spatial_scale: Number = 1.0,
+    box_coordinate_mode: str = "CORNERS_HEIGHT_FIRST",
+    sampling_mode: str = "DEFAULT",
+    pad_value: Number = 0.0,
 ) -> Array:
     """Up to iOS 16: (N, B, C, h, w), or (N, 1, C, h, w) where each box names its image."""
     sizes = (int(target_height), int(target_width))
@@ -146,13 +145,13 @@ def crop_resize_by_index(
     x: Array,
     boxes: Array,
     box_indices: Array | None = None,
-    target_height: Any = 1,
-    target_width: Any = 1,
-    normalized_coordinates: Any = False,
-    spatial_scale: Any = 1.0,
-    box_coordinate_mode: Any = "CORNERS_HEIGHT_FIRST",
-    sampling_mode: Any = "DEFAULT",
-    pad_value: Any = 0.0,
+    target_height: Number = 1,
+    target_width: Number = 1,
+    normalized_coordinates: Number = False,
+    spatial_scale: Number = 1.0,
+    box_coordinate_mode: str = "CORNERS_HEIGHT_FIRST",
+    sampling_mode: str = "DEFAULT",
+    pad_value: Number = 0.0,
 ) -> Array:
     """From iOS 17 on: (N, C, h, w)."""
     sizes = (int(target_height), int(target_width))
@@ -164,7 +163,7 @@ def crop_resize_by_index(
     return np.stack(results)
 
 
-def _corners(box: Array, mode: str, size: tuple[int, ...], normalized: Any, scale: Any) -> Array:
+def _corners(box: Array, mode: str, size: tuple[int, ...], normalized: Number, scale: Number) -> Array:
     """(h_start, w_start, h_end, w_end) in pixels."""
     box = np.asarray(box, dtype=np.float64) * float(scale)
     if mode.endswith("WIDTH_FIRST"):
@@ -174,7 +173,7 @@ def _corners(box: Array, mode: str, size: tuple[int, ...], normalized: Any, scal
     return box * np.tile(np.asarray(size) - 1, 2) if normalized else box
 
 
-def _cropped(images: Array, edges: Array, sizes: tuple[int, int], mode: str, fill: Any) -> Array:
+def _cropped(images: Array, edges: Array, sizes: tuple[int, int], mode: str, fill: Number) -> Array:
     """(B, C, h, w) of the box; what lies outside the image is `fill`."""
     result = images
     for axis, (first, last, target) in zip(
@@ -202,13 +201,13 @@ def affine(
     *,
     x: Array,
     transform_matrix: Array,
-    output_height: Any,
-    output_width: Any,
-    sampling_mode: Any,
-    padding_mode: Any,
-    padding_value: Any,
-    coordinates_mode: Any,
-    align_corners: Any,
+    output_height: Number,
+    output_width: Number,
+    sampling_mode: str,
+    padding_mode: str,
+    padding_value: Number,
+    coordinates_mode: str,
+    align_corners: Number,
 ) -> Array:
     """Each place of the result is mapped into the image by one 2x3 matrix per example."""
     height, width = int(output_height), int(output_width)
@@ -229,7 +228,7 @@ def affine(
     )
 
 
-def _unit(pixels: Array, size: int, mode: str, align_corners: Any) -> Array:
+def _unit(pixels: Array, size: int, mode: str, align_corners: Number) -> Array:
     """Pixels as coordinates of a mode."""
     if mode == "unnormalized":
         return pixels.astype(np.float64)
@@ -241,11 +240,11 @@ def resample(
     *,
     x: Array,
     coordinates: Array,
-    sampling_mode: Any,
-    padding_mode: Any,
-    padding_value: Any,
-    coordinates_mode: Any,
-    align_corners: Any,
+    sampling_mode: str,
+    padding_mode: str,
+    padding_value: Number,
+    coordinates_mode: str,
+    align_corners: Number,
 ) -> Array:
     """`x` (B, C, H, W) read at `coordinates` (B, h, w, 2), x before y."""
     sizes = x.shape[:1:-1]
@@ -285,7 +284,7 @@ def _at(x: Array, rows: Array, columns: Array, fill: float) -> Array:
     return np.where(inside[:, None], read, fill)
 
 
-def _pixels(values: Array, size: int, mode: str, align_corners: Any) -> Array:
+def _pixels(values: Array, size: int, mode: str, align_corners: Number) -> Array:
     """Coordinates of a mode as pixels."""
     if mode == "unnormalized":
         return values
@@ -293,7 +292,7 @@ def _pixels(values: Array, size: int, mode: str, align_corners: Any) -> Array:
     return share * (size - 1) if align_corners else share * size - 0.5
 
 
-def _folded(points: Array, size: int, mode: str, align_corners: Any) -> Array:
+def _folded(points: Array, size: int, mode: str, align_corners: Number) -> Array:
     """Points outside brought back to the border, or mirrored there."""
     if mode in ("border", "replicate"):
         return np.clip(points, 0, size - 1)

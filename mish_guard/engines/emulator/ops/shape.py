@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops.base import Operation, ints, many, refuse
+from mish_guard.engines.emulator.ops.base import Number, Operation, Several, ints, many, refuse
 
 
 def reshape(*, x: Array, shape: Array) -> Array:
@@ -26,7 +26,7 @@ def reshape_from_the_right(*, x: Array, shape: Array) -> Array:
     return x.reshape(sizes)
 
 
-def reshape_like(*, x: Array, ref_tensors: Any, begins: Any, ends: Any, end_masks: Any) -> Array:
+def reshape_like(*, x: Array, ref_tensors: Several, begins: Several, ends: Several, end_masks: Several) -> Array:
     sizes: list[int] = []
     for tensor, begin, end, mask in zip(many(ref_tensors), many(begins), many(ends), many(end_masks), strict=True):
         sizes += tensor.shape[int(begin) : None if mask else int(end)]
@@ -45,7 +45,7 @@ def squeeze(*, x: Array, axes: Array | None = None) -> Array:
     return np.squeeze(x, None if axes is None else tuple(ints(axes)))
 
 
-def concat(*, values: tuple[Array, ...] | Array, axis: Any, interleave: Any = False) -> Array:
+def concat(*, values: Several, axis: Number, interleave: Number = False) -> Array:
     arrays = [np.atleast_1d(array) for array in many(values)]
     if not interleave:
         return np.concatenate(arrays, axis=int(axis))
@@ -55,11 +55,11 @@ def concat(*, values: tuple[Array, ...] | Array, axis: Any, interleave: Any = Fa
     return np.stack(arrays, axis=axis + 1).reshape(shape)
 
 
-def stack(*, values: tuple[Array, ...] | Array, axis: Any) -> Array:
+def stack(*, values: Several, axis: Number) -> Array:
     return np.stack(many(values), axis=int(axis))
 
 
-def split(*, x: Array, axis: Any, num_splits: Any = None, split_sizes: Array | None = None) -> tuple[Array, ...]:
+def split(*, x: Array, axis: Number, num_splits: Any = None, split_sizes: Array | None = None) -> tuple[Array, ...]:
     if split_sizes is None:
         return tuple(np.split(x, int(num_splits), axis=int(axis)))
     return tuple(np.split(x, np.cumsum(ints(split_sizes))[:-1], axis=int(axis)))
@@ -69,7 +69,7 @@ def tile(*, x: Array, reps: Array) -> Array:
     return np.tile(x, ints(reps))
 
 
-def flatten2d(*, x: Array, axis: Any = 1) -> Array:
+def flatten2d(*, x: Array, axis: Number = 1) -> Array:
     cut = int(axis) % x.ndim if int(axis) < 0 else int(axis)
     return x.reshape(int(np.prod(x.shape[:cut])), -1)
 
@@ -78,7 +78,7 @@ def shape(*, x: Array) -> Array:
     return np.array(x.shape, dtype=np.int64)
 
 
-def pad(*, x: Array, pad: Array, mode: Any = "constant", constant_val: Any = 0.0) -> Array:
+def pad(*, x: Array, pad: Array, mode: str = "constant", constant_val: Number = 0.0) -> Array:
     """The last len(pad) / 2 dimensions."""
     amounts = np.zeros((x.ndim, 2), dtype=np.int64)
     given = np.reshape(ints(pad), (-1, 2))
@@ -94,7 +94,7 @@ def reverse(*, x: Array, axes: Array | None = None) -> Array:
     return np.flip(x, None if axes is None else tuple(ints(axes)))
 
 
-def reverse_sequence(*, x: Array, lengths: Array, seq_axis: Any = 0, batch_axis: Any = 0) -> Array:
+def reverse_sequence(*, x: Array, lengths: Array, seq_axis: Number = 0, batch_axis: Number = 0) -> Array:
     """The first lengths[i] elements of batch i, backwards."""
     moved = np.moveaxis(x, (int(batch_axis), int(seq_axis)), (0, 1)).copy()
     for batch, length in enumerate(ints(lengths)):
@@ -170,7 +170,7 @@ def slice_by_size(*, x: Array, begin: Array, size: Array) -> Array:
     )
 
 
-def sliding_windows(*, x: Array, axis: Any, size: Any, stride: Any = 1) -> Array:
+def sliding_windows(*, x: Array, axis: Number, size: Number, stride: Number = 1) -> Array:
     """Windows along an axis; the place inside a window is the axis after it."""
     axis = int(axis) % x.ndim
     windows = np.lib.stride_tricks.sliding_window_view(x, int(size), axis=axis)
@@ -178,7 +178,7 @@ def sliding_windows(*, x: Array, axis: Any, size: Any, stride: Any = 1) -> Array
     return np.moveaxis(chosen, -1, axis + 1)
 
 
-def depth_to_space(*, x: Array, block_size: Any) -> Array:
+def depth_to_space(*, x: Array, block_size: Number) -> Array:
     """The block index is the slow part of the channels."""
     n, c, h, w = x.shape
     b = int(block_size)
@@ -186,14 +186,14 @@ def depth_to_space(*, x: Array, block_size: Any) -> Array:
     return np.asarray(parts.transpose(0, 3, 4, 1, 5, 2).reshape(n, c // (b * b), h * b, w * b))
 
 
-def space_to_depth(*, x: Array, block_size: Any) -> Array:
+def space_to_depth(*, x: Array, block_size: Number) -> Array:
     n, c, h, w = x.shape
     b = int(block_size)
     parts = x.reshape(n, c, h // b, b, w // b, b)
     return np.asarray(parts.transpose(0, 3, 5, 1, 2, 4).reshape(n, c * b * b, h // b, w // b))
 
 
-def pixel_shuffle(*, x: Array, upscale_factor: Any) -> Array:
+def pixel_shuffle(*, x: Array, upscale_factor: Number) -> Array:
     """The block index is the fast part of the channels."""
     n, c, h, w = x.shape
     b = int(upscale_factor)
@@ -201,7 +201,7 @@ def pixel_shuffle(*, x: Array, upscale_factor: Any) -> Array:
     return np.asarray(parts.transpose(0, 1, 4, 2, 5, 3).reshape(n, c // (b * b), h * b, w * b))
 
 
-def pixel_unshuffle(*, x: Array, downscale_factor: Any) -> Array:
+def pixel_unshuffle(*, x: Array, downscale_factor: Number) -> Array:
     n, c, h, w = x.shape
     b = int(downscale_factor)
     parts = x.reshape(n, c, h // b, b, w // b, b)
@@ -231,7 +231,7 @@ def crop(*, x: Array, crop_height: Array, crop_width: Array) -> Array:
     return np.asarray(x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right])
 
 
-def band_part(*, x: Array, lower: Any = -1, upper: Any = -1) -> Array:
+def band_part(*, x: Array, lower: Number = -1, upper: Number = -1) -> Array:
     row, column = np.ogrid[: x.shape[-2], : x.shape[-1]]
     kept = np.ones(x.shape[-2:], dtype=bool)
     if int(lower) >= 0:
@@ -241,20 +241,20 @@ def band_part(*, x: Array, lower: Any = -1, upper: Any = -1) -> Array:
     return np.where(kept, x, np.zeros((), x.dtype))
 
 
-def fill(*, shape: Array, value: Any = 0.0) -> Array:
+def fill(*, shape: Array, value: Number = 0.0) -> Array:
     return np.full(ints(shape), np.asarray(value).item())
 
 
-def fill_like(*, ref_tensor: Array, value: Any = 0.0) -> Array:
+def fill_like(*, ref_tensor: Array, value: Number = 0.0) -> Array:
     return np.full(ref_tensor.shape, np.asarray(value).item())
 
 
-def range_1d(*, end: Any, start: Any, step: Any) -> Array:
+def range_1d(*, end: Number, start: Number, step: Number) -> Array:
     return np.arange(np.asarray(start).item(), np.asarray(end).item(), np.asarray(step).item())
 
 
 def one_hot(
-    *, indices: Array, one_hot_vector_size: Any, axis: Any = -1, on_value: Any = 1, off_value: Any = 0
+    *, indices: Array, one_hot_vector_size: Number, axis: Number = -1, on_value: Number = 1, off_value: Number = 0
 ) -> Array:
     """A negative index counts from the end; one beyond the end sets nothing."""
     size = int(np.asarray(one_hot_vector_size).item())
