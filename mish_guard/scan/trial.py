@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from mish_guard.engines.emulator import culprit, package, profiles
-from mish_guard.engines.emulator.arithmetic import Emulated, Exact
+from mish_guard.engines.emulator.arithmetic import Arithmetic, Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Tensor
 from mish_guard.engines.emulator.reader import Model, checked
-from mish_guard.errors import UnreadableFileError, UsageError
+from mish_guard.errors import EvaluationError, UnreadableFileError, UsageError
 from mish_guard.numerics import fp16
 from mish_guard.records import Culprit
 
@@ -53,7 +53,7 @@ class Trial:
 
 def run(graph: Graph, feeds: Mapping[str, Array], names: Sequence[str]) -> tuple[Trial, ...]:
     """One trial per profile; raises UnsupportedOpError for a model that the emulator cannot run."""
-    exact = evaluate(graph, feeds, Exact())
+    exact = _evaluated(graph, feeds, Exact())
     return tuple(_trial(graph, feeds, name, exact) for name in names)
 
 
@@ -68,7 +68,7 @@ def run_saved(model: Model, given: str, names: Sequence[str]) -> tuple[Trial, ..
 
 def predict(graph: Graph, feeds: Mapping[str, Array], profile: str) -> dict[str, Array]:
     """The outputs by name, in the type that the model declares."""
-    values = evaluate(graph, feeds, Emulated(profiles.option(profile)))
+    values = _evaluated(graph, feeds, Emulated(profiles.option(profile)))
     declared = {tensor.name: tensor.dtype for node in graph.nodes for tensor in node.outputs}
     return {name: _typed(values[name], declared.get(name, DType.FP16)) for name in graph.outputs}
 
@@ -108,9 +108,17 @@ def feeds(graph: Graph, spelled: str) -> dict[str, Array]:
     return dict(found)
 
 
+def _evaluated(graph: Graph, feeds: Mapping[str, Array], arithmetic: Arithmetic) -> dict[str, Array]:
+    try:
+        return evaluate(graph, feeds, arithmetic)
+    except MemoryError as error:
+        msg = f"The model needs more memory than this machine gives. {error}"
+        raise EvaluationError(msg) from error
+
+
 def _trial(graph: Graph, feeds: Mapping[str, Array], name: str, exact: Mapping[str, Array]) -> Trial:
     arithmetic = Emulated(profiles.option(name))
-    got = evaluate(graph, feeds, arithmetic)
+    got = _evaluated(graph, feeds, arithmetic)
     errors = [_error(got[output], exact[output]) for output in graph.outputs]
     relative = max(map(_relative, errors), default=0.0)
     results = [node.outputs[0].name for node in graph.nodes if node.outputs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import itertools
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
@@ -14,15 +15,15 @@ from numpy.typing import ArrayLike
 
 from mish_guard.engines.emulator import fast, ops
 from mish_guard.engines.emulator.arithmetic import Arithmetic, Exact
-from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor
+from mish_guard.engines.emulator.graph import MAX_ELEMENTS, Array, DType, Graph, Node, Operand, Ref, Tensor
 from mish_guard.engines.emulator.products import Operands
 from mish_guard.errors import EvaluationError, UnsupportedOpError, UsageError
 
 # What numpy and PyTorch raise for operands that do not fit together.
 _MISFITS = (ValueError, IndexError, KeyError, TypeError, RuntimeError, ArithmeticError, AttributeError)
 
-# A loop of a model that never ends must not be one of ours.
-_MOST_ITERATIONS = 100_000
+# Loops of a model that never end must not be ours: so many turns are made of all loops together.
+_MOST_TURNS = 100_000
 
 
 def evaluate(
@@ -114,6 +115,7 @@ class _Run:
     def __init__(self, arithmetic: Arithmetic, state: MutableMapping[str, Array]) -> None:
         self.state = state
         self._arithmetic = arithmetic
+        self._turns = 0
         self._control: dict[str, Callable[[Node, Any, Any], Any]] = {
             "cond": self._cond,
             "while_loop": self._while_loop,
@@ -138,7 +140,7 @@ class _Run:
 
     def _node(self, node: Node, values: MutableMapping[str, Any], constants: ChainMap[str, Any]) -> tuple[Any, ...]:
         if node.op in self._control:
-            return _as_tuple(self._control[node.op](node, values, constants), node)
+            return self._flow(node, values, constants)
         resolved = {name: _resolve(operand, values, constants) for name, operand in node.operands.items()}
         operands = self._arithmetic.enter(node, resolved)
         known = {name for name, operand in node.operands.items() if _is_constant(operand, constants)}
@@ -147,6 +149,14 @@ class _Run:
             self._arithmetic.leave(node, operands, known, each) if isinstance(each, np.ndarray) else each
             for each in results
         )
+
+    def _flow(
+        self, node: Node, values: MutableMapping[str, Array], constants: ChainMap[str, Array]
+    ) -> tuple[object, ...]:
+        try:
+            return _as_tuple(self._control[node.op](node, values, constants), node)
+        except _MISFITS as error:
+            raise _unfit(node, error) from error
 
     def _kept(self, node: Node, tensor: Tensor, value: Any) -> Any:
         if not isinstance(value, np.ndarray):
@@ -169,12 +179,18 @@ class _Run:
         given = _resolve(node.operands["loop_vars"], values, constants)
         carried = given if isinstance(given, tuple) else (given,)
         condition, body = node.blocks
-        for _ in range(_MOST_ITERATIONS):
+        while True:
+            self._turn(node)
             (goes_on,) = self._outputs(condition, carried, values, constants)
             if not np.asarray(goes_on).item():
                 return carried
             carried = self._outputs(body, carried, values, constants)
-        raise _endless(node)
+
+    def _turn(self, node: Node) -> None:
+        self._turns += 1
+        if self._turns > _MOST_TURNS:
+            msg = f"The loop '{node.name}' does not end: the loops of a model make {_MOST_TURNS} turns at most."
+            raise EvaluationError(msg)
 
     def _outputs(self, block: Graph, given: tuple[Any, ...], values: Any, constants: Any) -> tuple[Any, ...]:
         """What a block yields; what it computes stays inside."""
@@ -188,29 +204,29 @@ class _Run:
         """A branch of a neural network writes to the tensors around it."""
         taken = np.asarray(_resolve(node.operands["pred"], values, constants)).any()
         if taken or len(node.blocks) > 1:
-            self.block(node.blocks[0 if taken else 1], values, constants)
+            self._around(node.blocks[0 if taken else 1], values, constants)
         return ()
 
     def _loop(self, node: Node, values: Any, constants: Any) -> tuple[()]:
         """A loop of a neural network: it too writes to the tensors around it."""
         condition, body = node.blocks
-        for _ in range(int(np.asarray(node.operands["max_iterations"])) or _MOST_ITERATIONS):
-            self.block(condition, values, constants)
+        most = int(np.asarray(node.operands["max_iterations"]))
+        for _ in range(most) if most else itertools.count():
+            self._turn(node)
+            self._around(condition, values, constants)
             (goes_on,) = condition.outputs
             if not np.asarray(values[goes_on]).any():
-                return ()
-            self.block(body, values, constants)
-        if int(np.asarray(node.operands["max_iterations"])) == 0:
-            raise _endless(node)
+                break
+            self._around(body, values, constants)
         return ()
+
+    def _around(self, block: Graph, values: MutableMapping[str, Array | str], constants: ChainMap[str, Array]) -> None:
+        values.update(block.constants)
+        self.block(block, values, constants)
 
     def _write_state(self, node: Node, values: Any, constants: Any) -> tuple[()]:
         self.state[_state_name(node)] = np.array(_resolve(node.operands["data"], values, constants))
         return ()
-
-
-def _endless(node: Node) -> EvaluationError:
-    return EvaluationError(f"The loop '{node.name}' does not end within {_MOST_ITERATIONS} iterations.")
 
 
 def _as_tuple(result: Any, node: Node) -> tuple[Any, ...]:
@@ -241,10 +257,16 @@ def _call(node: Node, operands: Operands, arithmetic: Arithmetic) -> ops.Result:
         msg = f"The emulator does not know a parameter of '{node.op}' ('{node.name}'): {error}"
         raise UnsupportedOpError(msg) from error
     try:
+        if (count := ops.sizes.elements(node.op, operands)) > MAX_ELEMENTS:
+            msg = f"'{node.op}' ('{node.name}') makes {count} elements, more than {MAX_ELEMENTS}."
+            raise EvaluationError(msg)
         return operation(**operands, **extra)
     except _MISFITS as error:
-        msg = f"'{node.op}' ('{node.name}') cannot take its operands: {type(error).__name__}: {error}"
-        raise EvaluationError(msg) from error
+        raise _unfit(node, error) from error
+
+
+def _unfit(node: Node, error: Exception) -> EvaluationError:
+    return EvaluationError(f"'{node.op}' ('{node.name}') cannot take its operands: {type(error).__name__}: {error}")
 
 
 @functools.lru_cache(maxsize=4096)

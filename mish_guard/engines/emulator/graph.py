@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
+# More elements than this in one tensor would take half a gigabyte of float64.
+MAX_ELEMENTS = 2**26
+
 
 class DType(str, enum.Enum):
     """The element types an operation may declare."""

@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from mish_guard.engines.emulator.graph import MAX_ELEMENTS
 from mish_guard.engines.emulator.specification import Message
 from mish_guard.errors import UnreadableFileError
 
 if TYPE_CHECKING:
     from mish_guard.engines.emulator.reader import Model, Weights
 
-# More elements than this in one tensor would take half a gigabyte of float64.
-MAX_ELEMENTS = 2**26
 _MAX_DEPTH = 16
 
 
@@ -152,8 +151,9 @@ class _Program:
 
 
 def _declared(named: Message) -> Iterator[str]:
-    if named.type.WhichOneof("type") == "tensorType":
-        dimensions = named.type.tensorType.dimensions
+    kind = named.type.stateType.wrappedType if named.type.WhichOneof("type") == "stateType" else named.type
+    if kind.WhichOneof("type") == "tensorType":
+        dimensions = kind.tensorType.dimensions
         constant = [each.constant.size for each in dimensions if each.WhichOneof("dimension") == "constant"]
         yield from _shape(constant, f"'{named.name}'")
 

@@ -21,10 +21,11 @@ from mish_guard.engines.emulator.ops import (
     reduction,
     resize,
     shape,
+    sizes,
 )
 from mish_guard.engines.emulator.ops.base import Operation, Result
 
-__all__ = ["ACCUMULATING", "OPS", "REFUSED", "REVISIONS", "Operation", "Result", "find"]
+__all__ = ["ACCUMULATING", "OPS", "REFUSED", "REVISIONS", "Operation", "Result", "find", "sizes"]
 
 # Sums of products take the accumulator of the arithmetic.
 ACCUMULATING: dict[str, Operation] = algebra.ACCUMULATING
