@@ -328,7 +328,9 @@ def test_predictions_are_written_by_name(invoke: Invoke, tmp_path: Path) -> None
         assert np.abs(written["activated"] - reference.mish(fed)).max() < 0.01
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
     assert invoke("predict", hostile.GOOD, "--input", "random:1", "--out", tmp_path / "out.npy").code == ExitCode.USAGE
-    assert invoke("predict", hostile.GOOD, "--input", "random:1", "--out", "/nowhere/o.npz").code == ExitCode.USAGE
+    (tmp_path / "file").touch()
+    beneath = tmp_path / "file" / "out.npz"
+    assert invoke("predict", hostile.GOOD, "--input", "random:1", "--out", beneath).code == ExitCode.USAGE
 
 
 def test_the_python_call_predicts_as_the_command_does() -> None:
@@ -359,13 +361,49 @@ def test_a_neural_network_may_keep_single_precision(invoke: Invoke, tmp_path: Pa
     assert invoke("gate", "--engine", "emulator", "--profile", "cpu-fp32").code == ExitCode.USAGE
 
 
-def _product(folder: Path, weight: float) -> Path:
+def test_outputs_may_be_called_as_numpy_calls_its_parameters(invoke: Invoke, tmp_path: Path) -> None:
+    out = tmp_path / "out.npz"
+    model = _product(tmp_path, weight=2.0, output="file")
+    assert invoke("predict", model, "--input", "random:1", "--out", out).code == ExitCode.PASS
+    with np.load(out) as written:
+        assert written.files == ["file"]
+
+
+def test_a_classifier_is_run_and_its_label_and_probabilities_are_written(invoke: Invoke, tmp_path: Path) -> None:
+    model, out = _classifier(tmp_path), tmp_path / "out.npz"
+    np.save(tmp_path / "x.npy", np.array([[0.0, 12.0, 1.0]]))
+    told = invoke("scan", model, "--input", tmp_path / "x.npy", "--profile", "ane", "--format", "json")
+    assert [each["max_abs"] < 0.001 for each in told.json["trials"]] == [True]
+    ended = invoke("predict", model, "--input", tmp_path / "x.npy", "--out", out)
+    assert (ended.code, "label: <U5 (), 1 values" in ended.out) == (ExitCode.PASS, True)
+    with np.load(out) as written:
+        assert (written["label"].item(), written["shares"].argmax(), written["shares"].shape) == ("right", 1, (3,))
+
+
+def _classifier(folder: Path) -> Path:
+    """A neural network that hands its input on as the probabilities of three classes."""
+    message = specification.model()
+    network = message.neuralNetworkClassifier
+    message.specificationVersion, network.arrayInputShapeMapping = 4, 1
+    message.description.input.add(name="x").type.multiArrayType.shape[:] = [1, 3]
+    network.layers.add(name="a", input=["x"], output=["p"]).softmaxND.axis = -1
+    network.stringClassLabels.vector[:] = ["left", "right", "none"]
+    network.labelProbabilityLayerName = "p"
+    message.description.output.add(name="label").type.stringType.SetInParent()
+    message.description.output.add(name="shares").type.dictionaryType.stringKeyType.SetInParent()
+    message.description.predictedFeatureName, message.description.predictedProbabilitiesName = "label", "shares"
+    path = folder / "classifier.mlmodel"
+    path.write_bytes(message.SerializeToString())
+    return path
+
+
+def _product(folder: Path, weight: float, output: str = "y") -> Path:
     """A neural network of one product, by a weight that half precision has no room for."""
     message = specification.model()
     message.specificationVersion, message.neuralNetwork.arrayInputShapeMapping = 4, 1
     message.description.input.add(name="x").type.multiArrayType.shape[:] = [1, 1]
-    message.description.output.add(name="y").type.multiArrayType.dataType = 65568
-    layer = message.neuralNetwork.layers.add(name="a", input=["x"], output=["y"]).innerProduct
+    message.description.output.add(name=output).type.multiArrayType.dataType = 65568
+    layer = message.neuralNetwork.layers.add(name="a", input=["x"], output=[output]).innerProduct
     layer.inputChannels = layer.outputChannels = 1
     layer.weights.floatValue.append(weight)
     path = folder / "product.mlmodel"

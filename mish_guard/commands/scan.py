@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,12 +45,17 @@ def show(model: Path, names: Sequence[str], *, given: str | None, form: Format) 
 
 
 def predict(model: Path, profile: str, *, given: str, out: Path) -> ExitCode:
-    """Write the outputs of a saved model under a profile to `out`, a .npz file by output name."""
+    """Write the outputs of a saved model under a profile to `out`, a .npz file by output name.
+
+    A classifier's label is an array without axes, its probabilities are in the order of its classes. Raises UsageError
+    for a name of another kind, UnwritableFileError, and what `trial` raises.
+    """
     if out.suffix != ".npz":
         msg = f"'{out}' must end in .npz: outputs are written by name."
         raise UsageError(msg)
     graph = package.load(model, single=profiles.option(profile).keeps_single)
-    outputs = trial.predict(graph, trial.feeds(graph, given), profile)
+    predicted = trial.predict(graph, trial.feeds(graph, given), profile)
+    outputs = {name: trial.array(value) for name, value in predicted.items()}
     _write(out, outputs)
     for name, values in outputs.items():
         click.echo(f"{name}: {values.dtype} {values.shape}, {_extremes(values)}")
@@ -60,16 +64,13 @@ def predict(model: Path, profile: str, *, given: str, out: Path) -> ExitCode:
 
 
 def _write(out: Path, outputs: Mapping[str, Array]) -> None:
-    """The file as a whole, or nothing."""
+    """As `np.savez` does, which takes outputs with the names of its own parameters for those."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **outputs)
-    try:
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
-            file.write(buffer.getvalue())
-        os.replace(file.name, out)  # noqa: PTH105 - the name is a string here
-    except OSError as error:
-        msg = f"'{out}' cannot be written: {error}."
-        raise UsageError(msg) from error
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, values in outputs.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.save(member, values, allow_pickle=False)
+    files.write_atomically(out, buffer.getvalue())
 
 
 def _extremes(values: Array) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mish_guard.records import Culprit, Document, Placed, Placement, Step, Times
 
 # What a model is fed: numpy arrays in the order of its inputs.
-Feed = Sequence[Any]
+Feed: TypeAlias = Sequence[NDArray[np.generic]]
 # The outputs of each prediction, in the order of the model's outputs.
-Predictions = tuple[tuple[Any, ...], ...]
+Predictions: TypeAlias = tuple[tuple[NDArray[np.generic], ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from mish_guard.errors import UsageError
 
@@ -24,8 +24,11 @@ AS_IS = "as-is"
 SHIPPED = "exp"
 
 # coremltools has no type annotations for its builder and variables.
-MilBuilder = Any
-Var = Any
+MilBuilder: TypeAlias = Any
+Var: TypeAlias = Any
+
+# What writes one operation after the other and returns the last result, called so.
+Build: TypeAlias = Callable[[MilBuilder, Var, str], Var]
 
 
 def softplus(mb: MilBuilder, x: Var, name: str) -> Var:
@@ -150,7 +153,7 @@ class Lowering:
     """
 
     name: str
-    build: Callable[[MilBuilder, Var, str], Var]
+    build: Build
     formula: str
     source: str
     known: str
@@ -301,7 +304,7 @@ def registered(name: str) -> Iterator[None]:
 
     original = registered_converter()
 
-    def mish(context: Any, node: Any) -> None:
+    def mish(context: MilBuilder, node: Var) -> None:
         (x,) = _get_inputs(context, node, expected=1)
         context.add(build(Builder, x, node.name))
 

@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mish_guard import files
+from mish_guard.engines.base import Feed
 from mish_guard.engines.coreml import UNITS, machine, process
 from mish_guard.engines.coreml.machine import Device
 from mish_guard.errors import ExitCode, MachineError
@@ -242,7 +242,7 @@ def physical(here: Device) -> Check:
     )
 
 
-def _trivial() -> tuple[dict[str, Any], tuple[tuple[Any, ...], ...]]:
+def _trivial() -> tuple[Document, tuple[Feed, ...]]:
     """A request for the stored model with the exp form of mish, and an input of zeros."""
     package = controls.stored_package(Role.POSITIVE_CONTROL, "stability", files.DATA / "controls")
     request = {"task": "run", "package": str(package), "compute_unit": UNITS["cpu-only"], "repeats": 1}

@@ -14,9 +14,9 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mish_guard import files
+from mish_guard.records import Document
 
 # Runs a command: its output without the last newline, or None where there is no such command or it failed.
 Runner = Callable[[Sequence[str]], "str | None"]
@@ -83,7 +83,7 @@ class Device:
             return None
         return f"{'vm' if self.hardware.is_vm else variant}-macos{macos.partition('.')[0]}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Document:
         """The record as JSON types."""
         return {
             "baseline_key": self.baseline_key,

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mish_guard.engines.base import Feed, Predictions
 from mish_guard.engines.coreml import exchange, guardian
 from mish_guard.errors import MachineError, ModelError
+from mish_guard.records import Document
 
 _WORKER = "mish_guard.engines.coreml.worker"
 _LAST_LINE = 300
@@ -39,8 +42,8 @@ class WorkerTimeoutError(MachineError):
 class Answer:
     """What a worker left: its `answer.json`, the outputs by feed, and what was odd about its end."""
 
-    content: Mapping[str, Any]
-    predictions: tuple[tuple[Any, ...], ...]
+    content: Document
+    predictions: Predictions
     note: str | None = None
 
 
@@ -52,7 +55,7 @@ class _End:
     timed_out: bool
 
 
-def ask(request: Mapping[str, Any], feeds: Sequence[Sequence[Any]], *, timeout_seconds: float) -> Answer:
+def ask(request: Document, feeds: Sequence[Feed], *, timeout_seconds: float) -> Answer:
     """The answer of a fresh worker to `request`; a `package` in it is copied first, since Core ML writes into it.
 
     Raises WorkerTimeoutError, or MachineError when the worker ended without an answer or answered with an error; the
@@ -63,7 +66,9 @@ def ask(request: Mapping[str, Any], feeds: Sequence[Sequence[Any]], *, timeout_s
         (folder / exchange.TEMPORARY).mkdir()
         wanted = {**request, **_copied(request, folder), "timeout_seconds": timeout_seconds}
         (folder / exchange.REQUEST).write_text(json.dumps(wanted))
-        arrays = {f"{number}-{index}": array for number, feed in enumerate(feeds) for index, array in enumerate(feed)}
+        arrays: dict[str, Any] = {
+            f"{number}-{index}": array for number, feed in enumerate(feeds) for index, array in enumerate(feed)
+        }
         np.savez(folder / exchange.INPUTS, **arrays)
         try:
             return _answer(folder, _run(folder, timeout_seconds), timeout_seconds)
@@ -71,7 +76,7 @@ def ask(request: Mapping[str, Any], feeds: Sequence[Sequence[Any]], *, timeout_s
             _remove_compiled(folder)
 
 
-def _copied(request: Mapping[str, Any], folder: Path) -> dict[str, str]:
+def _copied(request: Document, folder: Path) -> dict[str, str]:
     """The `package` of a request as a copy below the folder, under its own name."""
     if "package" not in request:
         return {}
@@ -177,10 +182,10 @@ def _remove_compiled(folder: Path) -> None:
         shutil.rmtree(compiled, ignore_errors=True)
 
 
-def _predictions(path: Path) -> tuple[tuple[Any, ...], ...]:
+def _predictions(path: Path) -> Predictions:
     if not path.exists():
         return ()
-    by_feed: dict[int, dict[int, Any]] = {}
+    by_feed: dict[int, dict[int, NDArray[np.generic]]] = {}
     with np.load(path) as arrays:
         for key in arrays.files:
             feed, index = map(int, key.split("-"))

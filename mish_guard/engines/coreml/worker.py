@@ -18,11 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mish_guard import files
 from mish_guard.engines.coreml import exchange
 from mish_guard.engines.placement import UNKNOWN
 from mish_guard.numerics import fp16
+from mish_guard.records import Document
+
+Values = NDArray[np.generic]
 
 # The descriptor on which the guardian hears of the start; far above those that libraries open.
 _TOLD = 200
@@ -61,7 +65,7 @@ def main(folder: Path) -> None:
     files.write_atomically(folder / exchange.ANSWER, json.dumps(answer))
 
 
-def _devices(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _devices(request: Document, folder: Path) -> dict[str, object]:
     """The compute devices that Core ML lists, and the cores of its Neural Engine."""
     del request
     _enter(folder, "importing coremltools")
@@ -74,7 +78,7 @@ def _devices(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {"devices": sorted(_device(device) for device in devices), "ne_cores": cores[0] if cores else None}
 
 
-def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _run(request: Document, folder: Path) -> dict[str, object]:
     """Load a model, ask for its plan, predict `repeats` times for each feed."""
     _enter(folder, "importing coremltools")
     import coremltools as ct
@@ -98,7 +102,8 @@ def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
     outputs, repeats_agree = _predict(model, _feeds(model, folder), request["repeats"])
     predict_seconds = time.perf_counter() - started
-    np.savez(folder / exchange.OUTPUTS, **{f"{feed}-{index}": array for (feed, index), array in outputs.items()})
+    named: dict[str, Any] = {f"{feed}-{index}": array for (feed, index), array in outputs.items()}
+    np.savez(folder / exchange.OUTPUTS, **named)
     return {
         "load_seconds": load_seconds,
         "predict_seconds": predict_seconds,
@@ -124,7 +129,7 @@ def _enter(folder: Path, stage: str) -> None:
     (folder / exchange.STAGE).write_text(stage)
 
 
-def _feeds(model: Any, folder: Path) -> Iterator[dict[str, Any]]:
+def _feeds(model: Any, folder: Path) -> Iterator[dict[str, Values]]:
     """The inputs of each prediction by name; coremltools widens half precision itself, which changes no value."""
     names = [each.name for each in model.get_spec().description.input]
     with np.load(folder / exchange.INPUTS) as arrays:
@@ -133,11 +138,11 @@ def _feeds(model: Any, folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _predict(
-    model: Any, feeds: Iterator[dict[str, Any]], repeats: int
-) -> tuple[dict[tuple[int, int], Any], bool | None]:
+    model: Any, feeds: Iterator[dict[str, Values]], repeats: int
+) -> tuple[dict[tuple[int, int], Values], bool | None]:
     """The first prediction of every feed by feed and output, and whether all repeats gave the same bits."""
     names = [each.name for each in model.get_spec().description.output]
-    outputs: dict[tuple[int, int], Any] = {}
+    outputs: dict[tuple[int, int], Values] = {}
     agree = True
     for number, feed in enumerate(feeds):
         # predict() replaces the values of the dictionary that it is given.
@@ -147,7 +152,7 @@ def _predict(
     return outputs, agree if repeats > 1 else None
 
 
-def _named(prediction: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+def _named(prediction: Mapping[str, ArrayLike], names: Sequence[str]) -> list[Values]:
     missing = [name for name in names if name not in prediction]
     if missing:
         msg = f"Core ML returned {sorted(prediction)}; the model declares '{missing[0]}' too."
@@ -161,7 +166,7 @@ def _named(prediction: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     return arrays
 
 
-def _same_bits(first: Sequence[Any], second: Sequence[Any]) -> bool:
+def _same_bits(first: Sequence[Values], second: Sequence[Values]) -> bool:
     """Whether two predictions agree in shape and in every half-precision bit; the payload of a NaN means nothing."""
     return all(
         left.shape == right.shape and np.array_equal(_bits(left), _bits(right))
@@ -169,7 +174,7 @@ def _same_bits(first: Sequence[Any], second: Sequence[Any]) -> bool:
     )
 
 
-def _bits(values: Any) -> Any:
+def _bits(values: Values) -> fp16.Bits:
     half = fp16.to_fp16(values)
     return np.where(np.isnan(half), np.float16(np.nan), half).view(np.uint16)
 
@@ -225,7 +230,7 @@ def _preferred(usage: Any) -> str:
     return UNKNOWN if usage is None else _device(usage.preferred_compute_device)
 
 
-def _device(device: Any) -> str:
+def _device(device: object) -> str:
     return _DEVICES.get(type(device).__name__, UNKNOWN)
 
 

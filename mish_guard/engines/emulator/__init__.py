@@ -10,15 +10,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from mish_guard.engines.base import Execution, Predictions
+from mish_guard.engines.base import Execution, Feed, Predictions
 from mish_guard.engines.emulator import culprit, fast, package, profiles, sequence
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, Graph, Node
 from mish_guard.engines.placement import summary
-from mish_guard.records import Culprit, Device, Placed, Placement, Step
+from mish_guard.records import Culprit, Device, Document, Placed, Placement, Step
 
 
 class EmulatorEngine:
@@ -43,10 +42,10 @@ class EmulatorEngine:
         del place
         return False
 
-    def device(self) -> Mapping[str, Any]:
+    def device(self) -> Document:
         return {"kind": "emulator", "profiles": list(self._profiles)}
 
-    def run(self, package: Path, feeds: Sequence[Sequence[Any]], place: str, output: int | None = None) -> Execution:
+    def run(self, package: Path, feeds: Sequence[Feed], place: str, output: int | None = None) -> Execution:
         graph, profile = self._graph(package), self._profiles[place]
         if output is not None:
             graph, feeds = _branch(graph, feeds, output)
@@ -63,7 +62,7 @@ class EmulatorEngine:
     def first_wrong(
         self,
         package: Path,
-        feed: Sequence[Any],
+        feed: Feed,
         place: str,
         index: tuple[int, ...] | None,
         output: int | None = None,
@@ -73,7 +72,7 @@ class EmulatorEngine:
     def trace(
         self,
         package: Path,
-        feed: Sequence[Any],
+        feed: Feed,
         place: str,
         index: tuple[int, ...] | None,
         output: int | None = None,
@@ -81,7 +80,7 @@ class EmulatorEngine:
         return culprit.trace(*self._both(package, feed, place, output), index)
 
     def _both(
-        self, package: Path, feed: Sequence[Any], place: str, output: int | None
+        self, package: Path, feed: Feed, place: str, output: int | None
     ) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
         """The graph, or what one output of it needs, every tensor under the profile, and every tensor in float64."""
         graph = self._graph(package)
@@ -96,12 +95,12 @@ class EmulatorEngine:
         return self._graphs[path]
 
 
-def _predictions(graph: Graph, feeds: Sequence[Sequence[Any]], arithmetic: Emulated) -> Predictions:
+def _predictions(graph: Graph, feeds: Sequence[Feed], arithmetic: Emulated) -> Predictions:
     evaluated = (evaluate(graph, _named(graph, feed), arithmetic) for feed in feeds)
     return tuple(tuple(fast.narrowed(values[name]) for name in graph.outputs) for values in evaluated)
 
 
-def _branch(graph: Graph, feeds: Sequence[Sequence[Any]], output: int) -> tuple[Graph, tuple[tuple[Any, ...], ...]]:
+def _branch(graph: Graph, feeds: Sequence[Feed], output: int) -> tuple[Graph, tuple[Feed, ...]]:
     """What one output of a graph needs, and the part of the feeds that it takes."""
     part = sequence.pruned(graph, graph.outputs[output])
     wanted = {tensor.name for tensor in part.inputs}
@@ -109,7 +108,7 @@ def _branch(graph: Graph, feeds: Sequence[Sequence[Any]], output: int) -> tuple[
     return part, tuple(tuple(feed[place] for place in places) for feed in feeds)
 
 
-def _named(graph: Graph, feed: Sequence[Any]) -> dict[str, Any]:
+def _named(graph: Graph, feed: Feed) -> dict[str, Array]:
     return {tensor.name: array for tensor, array in zip(graph.inputs, feed, strict=True)}
 
 

@@ -16,18 +16,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mish_guard.engines.emulator import accuracy
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor
 from mish_guard.engines.emulator.hazards import LIMIT, LOG_OF_ZERO, overflow
+from mish_guard.engines.emulator.products import Operands
 from mish_guard.engines.emulator.profiles import Profile
 from mish_guard.engines.emulator.sketch import sketch
 from mish_guard.errors import UnsupportedOpError
+from mish_guard.models.lowerings import Build
 from mish_guard.numerics import fp16, reference
 from mish_guard.numerics.ceiling import CEILING
 from mish_guard.records import Worst
 
 Interval = tuple[Array, Array]
+_NOTHING: Interval = (np.zeros(()), np.zeros(()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Bound:
     is_robust: bool
 
 
-def of_lowering(build: Callable[[Any, Any, str], Any], profile: Profile) -> Bound:
+def of_lowering(build: Build, profile: Profile) -> Bound:
     """The bound of a lowering of mish; raises UnsupportedOpError for an operation without a measured accuracy."""
     return of_activation(sketch(build), profile)
 
@@ -142,7 +146,7 @@ def _operand(operand: Operand, known: Mapping[str, Interval], graph: Graph) -> A
     return operand
 
 
-def _stored(node: Node, operands: Any, exact: Interval, profile: Profile, graph: Graph) -> Interval:
+def _stored(node: Node, operands: Operands, exact: Interval, profile: Profile, graph: Graph) -> Interval:
     """The interval of a result as it is delivered, with the hazards of a Neural Engine."""
     if node.outputs[0].dtype is not DType.FP16:
         return exact
@@ -195,7 +199,7 @@ def _worst(values: Array, at: Array) -> Worst:
     return Worst(value=float(values[place]), at=float(at[place]))
 
 
-def _rising(function: Callable[[Array], Any]) -> Callable[..., Interval]:
+def _rising(function: Callable[[Array], ArrayLike]) -> Callable[..., Interval]:
     return lambda *, x: (np.asarray(function(x[0])), np.asarray(function(x[1])))
 
 
@@ -215,7 +219,7 @@ def _real_div(*, x: Interval, y: Interval) -> Interval:
     return np.where(straddles, -np.inf, low), np.where(straddles, np.inf, high)
 
 
-def _inverse(*, x: Interval, epsilon: Any = (0.0, 0.0)) -> Interval:
+def _inverse(*, x: Interval, epsilon: Interval = _NOTHING) -> Interval:
     one = np.ones_like(x[0])
     return _real_div(x=(one, one), y=_add(x=x, y=epsilon))
 
@@ -241,7 +245,7 @@ def _square(*, x: Interval) -> Interval:
     return np.square(low), np.square(high)
 
 
-def _log(*, x: Interval, epsilon: Any = (0.0, 0.0)) -> Interval:
+def _log(*, x: Interval, epsilon: Interval = _NOTHING) -> Interval:
     low, high = _add(x=x, y=epsilon)
     return np.where(low > 0, np.log(low), LOG_OF_ZERO), np.where(high > 0, np.log(high), LOG_OF_ZERO)
 
@@ -277,7 +281,7 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(np.exp(-np.logaddexp(0.0, -x)))
 
 
-def _cast(*, x: Interval, dtype: Any) -> Interval:
+def _cast(*, x: Interval, dtype: str) -> Interval:
     if not str(dtype).startswith("fp"):
         msg = f"There are no error bars for a cast to {dtype}."
         raise UnsupportedOpError(msg)
@@ -314,21 +318,21 @@ _RULES: dict[str, Callable[..., Interval]] = {
 }
 
 
-def _unharmed(operands: Mapping[str, Any], interval: Interval) -> Interval:
+def _unharmed(operands: Operands, interval: Interval) -> Interval:
     del operands
     return interval
 
 
-def _softplus_hazard(operands: Mapping[str, Any], interval: Interval) -> Interval:
+def _softplus_hazard(operands: Operands, interval: Interval) -> Interval:
     """0 where exp(x) >= 2**15, and perhaps 0 where the operand may lie on either side."""
     low, high = operands["x"]
     edge = np.log(LIMIT)
     return np.where(high >= edge, 0.0, interval[0]), np.where(low >= edge, 0.0, interval[1])
 
 
-def _log_hazard(operands: Mapping[str, Any], interval: Interval) -> Interval:
+def _log_hazard(operands: Operands, interval: Interval) -> Interval:
     """log(+inf) and log of a negative number are 0; an epsilon is added on the limited stage."""
-    x, epsilon = operands["x"], operands.get("epsilon", (0.0, 0.0))
+    x, epsilon = operands["x"], operands.get("epsilon", _NOTHING)
     low, high = _add(x=x, y=epsilon)
     edge = LIMIT if np.max(epsilon[0]) >= fp16.MIN_SUBNORMAL else np.inf
     may_be_zero = (high >= edge) | (low < 0)

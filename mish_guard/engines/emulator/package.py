@@ -29,7 +29,7 @@ def translated(model: reader.Model, *, single: bool = False) -> Graph:
     try:
         if model.kind == "mlProgram":
             return _fixed(mlprogram.read(model.spec, model.weights))
-        if model.kind == "neuralNetwork":
+        if model.kind.startswith("neuralNetwork"):
             return _fixed(neuralnetwork.read(model.spec, single=single))
     except _CONTRADICTIONS as error:
         msg = f"'{model.path}' contradicts itself: {type(error).__name__}: {error}."

@@ -22,6 +22,7 @@ from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand
 from mish_guard.engines.emulator.profiles import Profile
 from mish_guard.errors import UnreadableFileError
 from mish_guard.numerics import fp16
+from mish_guard.records import Document
 
 EVIDENCE = files.DATA / "evidence.yml"
 
@@ -80,7 +81,7 @@ class Experiment:
 
     profiles: tuple[str, ...]
     dtype: DType
-    steps: tuple[Mapping[str, Any], ...]
+    steps: tuple[Document, ...]
     inputs: Mapping[str, Array]
     want: tuple[float, ...] | None
     ulp: int
@@ -238,13 +239,13 @@ def _graph(experiment: Experiment, feeds: Mapping[str, Array]) -> Graph:
     return Graph(inputs=inputs, constants={}, nodes=tuple(nodes), outputs=(_RESULT,))
 
 
-def _operand(value: Any) -> Operand:
+def _operand(value: object) -> Operand:
     if isinstance(value, str) and value not in _SPECIAL:
         return Ref(value[1:]) if value.startswith("$") else value
     return _values(value)
 
 
-def _values(spelled: Any) -> Array:
+def _values(spelled: object) -> Array:
     """A number, nested lists of numbers, or {runs: [[value, count], …], shape: […]}; infinities are words."""
     if not isinstance(spelled, Mapping):
         return widen(_numeric(spelled))
@@ -252,7 +253,7 @@ def _values(spelled: Any) -> Array:
     return np.asarray(flat.reshape(spelled.get("shape", flat.shape)))
 
 
-def _numeric(spelled: Any) -> Any:
+def _numeric(spelled: object) -> Any:
     if isinstance(spelled, list):
         return [_numeric(each) for each in spelled]
     return float(spelled) if spelled in _SPECIAL else spelled
@@ -281,7 +282,7 @@ def _numbers(values: Array) -> str:
     return ", ".join(flat[:_SHOWN]) + more
 
 
-def _fact(entry: Mapping[str, Any]) -> Fact:
+def _fact(entry: Document) -> Fact:
     return Fact(
         id=entry["id"],
         topic=entry["topic"],
@@ -298,7 +299,7 @@ def _fact(entry: Mapping[str, Any]) -> Fact:
     )
 
 
-def _experiment(entry: Mapping[str, Any]) -> Experiment:
+def _experiment(entry: Document) -> Experiment:
     engines = tuple(name for name, profile in profiles.PROFILES.items() if profile.is_neural_engine)
     boundary = entry.get("boundary")
     return Experiment(
@@ -313,7 +314,7 @@ def _experiment(entry: Mapping[str, Any]) -> Experiment:
     )
 
 
-def _boundary(entry: Mapping[str, Any]) -> Boundary:
+def _boundary(entry: Document) -> Boundary:
     return Boundary(
         input=entry["input"],
         first=entry["first"],

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -61,11 +60,11 @@ def _values(graph: Graph, part: Graph, probe: Probe) -> dict[str, Array]:
     return evaluate(part, {tensor.name: feeds[tensor.name] for tensor in part.inputs}, Exact())
 
 
-def _holds(name: str, seen: Sequence[Mapping[str, Any]], wanted: Sequence[Array]) -> bool:
+def _holds(name: str, seen: Sequence[Mapping[str, Array]], wanted: Sequence[Array]) -> bool:
     return all(_equal(values[name], each) for values, each in zip(seen, wanted, strict=True))
 
 
-def _equal(value: Any, wanted: Array) -> bool:
+def _equal(value: Array, wanted: Array) -> bool:
     array = np.asarray(value)
     if array.dtype.kind != "f" or array.size != wanted.size or not np.isfinite(array).all():
         return False

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,8 @@ from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Graph
 from mish_guard.engines.emulator.profiles import Profile
 from mish_guard.engines.emulator.sketch import INPUT, OUTPUT, sketch
+from mish_guard.models.lowerings import Build
 from mish_guard.numerics import ceiling, figures, fp16, reference
-
-Builder = Callable[[Any, Any, str], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +27,7 @@ class Stake:
     would_fall: tuple[str, ...]
 
 
-def stakes(profile: Profile, builders: Mapping[str, Builder]) -> tuple[Stake, ...]:
+def stakes(profile: Profile, builders: Mapping[str, Build]) -> tuple[Stake, ...]:
     """One stake per assumption that a profile makes, those first on which most depends; none for IEEE arithmetic."""
     if not profile.is_neural_engine:
         return ()
@@ -45,7 +43,7 @@ def stakes(profile: Profile, builders: Mapping[str, Builder]) -> tuple[Stake, ..
     return tuple(sorted(found, key=lambda each: (-len(each.would_fall), -len(each.met_by))))
 
 
-def resting_on(profile: Profile, build: Builder) -> dict[str, bool]:
+def resting_on(profile: Profile, build: Build) -> dict[str, bool]:
     """The assumptions that a lowering of mish meets, and whether its pass falls with each of them."""
     graph = sketch(build)
     friendly = Emulated(profile)
