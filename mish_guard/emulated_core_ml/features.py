@@ -20,15 +20,6 @@ _ARRAYS: dict[int, Any] = {
 }
 
 
-def description(spec: Any, function: str) -> Any:
-    """The inputs and outputs of a model, or of one function of it."""
-    wanted = function or spec.description.defaultFunctionName
-    for each in spec.description.functions:
-        if each.name == wanted:
-            return each
-    return spec.description
-
-
 def zeros(tensor: Tensor) -> Array:
     """A state at the beginning."""
     return np.zeros([size or 0 for size in tensor.shape or ()])
@@ -41,14 +32,7 @@ def feeds(described: Any, data: Mapping[str, Any], inputs: Iterable[Tensor]) -> 
     for feature in described.input:
         if feature.name in data:
             found[feature.name] = _fed(feature, data[feature.name], wanted.get(feature.name))
-        elif feature.type.multiArrayType.WhichOneof("defaultOptionalValue") is not None:
-            found[feature.name] = _default(feature.type.multiArrayType)
     return found
-
-
-def _default(array: Any) -> Array:
-    value = getattr(array, array.WhichOneof("defaultOptionalValue"))
-    return np.full(tuple(array.shape), value)
 
 
 def _fed(feature: Any, value: Any, tensor: Tensor | None) -> Array:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mish_guard.emulated_core_ml import features, machine, structure
-from mish_guard.engines.emulator import mlprogram, neuralnetwork, reader
+from mish_guard.engines.emulator import described, mlprogram, neuralnetwork, reader
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Array, Graph
 from mish_guard.errors import GuardError, UnreadableFileError, UnsupportedOpError
@@ -182,7 +182,7 @@ class _Model:
         opened = _opened(_source(compiled))
         self.spec = opened.spec
         self._arithmetic = machine.arithmetic(unit)
-        self._description = features.description(self.spec, function)
+        self._description = described.of(self.spec, function)
         # What cannot be read is an error of the prediction, as for an operation that is met there.
         self._unread: GuardError | None = None
         self.graph = Graph(inputs=(), constants={}, nodes=(), outputs=())

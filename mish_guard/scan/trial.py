@@ -69,8 +69,9 @@ def run_saved(model: Model, given: str, names: Sequence[str]) -> tuple[Trial, ..
 def predict(graph: Graph, feeds: Mapping[str, Array], profile: str) -> dict[str, Array]:
     """The outputs by name, in the type that the model declares."""
     values = _evaluated(graph, feeds, Emulated(profiles.option(profile)))
-    declared = {tensor.name: tensor.dtype for node in graph.nodes for tensor in node.outputs}
-    return {name: _typed(values[name], declared.get(name, DType.FP16)) for name in graph.outputs}
+    tensors = itertools.chain(graph.inputs, *(node.outputs for node in graph.nodes))
+    declared = {tensor.name: tensor.dtype for tensor in tensors}
+    return {name: _typed(values[name], declared.get(name, _of_constant(values[name]))) for name in graph.outputs}
 
 
 def array(value: object) -> Array:
@@ -102,13 +103,14 @@ def feeds(graph: Graph, spelled: str) -> dict[str, Array]:
             msg = f"The model has the inputs {', '.join(names) or 'none'}: give them by name in one .npz file."
             raise UsageError(msg)
         found = {names[0]: found}
-    if set(names) != set(found):
+    wanted = {tensor.name for tensor in graph.inputs if tensor.default is None}
+    if not wanted <= set(found) <= set(names):
         msg = f"'{spelled}' holds {', '.join(found) or 'nothing'}; the model has the inputs {', '.join(names)}."
         raise UsageError(msg)
     for tensor in graph.inputs:
-        if not tensor.admits(found[tensor.name].shape):
-            wanted = str(tensor.shape).replace("None", "?")
-            msg = f"'{spelled}': input '{tensor.name}' must have shape {wanted}, not {found[tensor.name].shape}."
+        if tensor.name in found and not tensor.admits(found[tensor.name].shape):
+            shape = found[tensor.name].shape
+            msg = f"'{spelled}': input '{tensor.name}' must have shape {tensor.spelled}, not {shape}."
             raise UsageError(msg)
     return dict(found)
 
@@ -181,6 +183,11 @@ def _error(got: Array, want: Array) -> tuple[float, float]:
         errors = np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, np.abs(got - want))
     worst = np.max(np.where(np.isnan(errors), np.inf, errors))
     return float(worst), float(np.max(np.abs(np.nan_to_num(want, posinf=0.0, neginf=0.0))))
+
+
+def _of_constant(values: Array) -> DType:
+    """The type of a constant that is an output: single precision holds it as it was written."""
+    return DType.FP32 if _is_array(values) else DType.OBJECT
 
 
 def _typed(values: Array, dtype: DType) -> Array:

@@ -148,7 +148,7 @@ def test_an_input_may_have_any_size_of_its_range() -> None:
     for low, high in ((1, 1), (1, 10)):
         spec.description.input[0].type.multiArrayType.shapeRange.sizeRanges.add(lowerBound=low, upperBound=high)
     assert _run(spec, x=np.ones((1, 5))).shape == (1, 5)
-    with pytest.raises(UsageError, match=r"\(1, \?\)"):
+    with pytest.raises(UsageError, match=r"\(1, 1\.\.10\)"):
         _run(spec, x=np.ones((2, 5)))
 
 

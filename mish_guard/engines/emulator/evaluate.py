@@ -82,24 +82,22 @@ def _absolute(value: Any) -> Any:
 def _stored(tensor: Tensor, feeds: Mapping[str, ArrayLike], arithmetic: Arithmetic) -> Array:
     """What an input holds: half precision that is fed to half precision needs no rounding."""
     fed = _fed(tensor, feeds)
-    is_half = tensor.dtype is DType.FP16 and getattr(feeds[tensor.name], "dtype", None) == np.float16
+    is_half = tensor.dtype is DType.FP16 and getattr(feeds.get(tensor.name), "dtype", None) == np.float16
     return fed if is_half else arithmetic.store(tensor, fed)
 
 
 def _fed(tensor: Tensor, feeds: Mapping[str, ArrayLike]) -> Array:
+    if tensor.name not in feeds and tensor.default is not None:
+        value, shape = tensor.default
+        return _typed(tensor, np.full(shape, value))
     if tensor.name not in feeds:
         msg = f"The model wants an input '{tensor.name}'; got {sorted(feeds) or 'none'}."
         raise UsageError(msg)
     fed = fast.widen(feeds[tensor.name])
     if not tensor.admits(fed.shape):
-        msg = f"Input '{tensor.name}' must have shape {_spelled(tensor.shape)}, not {fed.shape}."
+        msg = f"Input '{tensor.name}' must have shape {tensor.spelled}, not {fed.shape}."
         raise UsageError(msg)
     return _typed(tensor, fed)
-
-
-def _spelled(shape: tuple[int | None, ...] | None) -> str:
-    """A declared shape, `?` for a dimension that is open."""
-    return "of any rank" if shape is None else str(shape).replace("None", "?")
 
 
 def _constant(graph: Graph, name: str) -> Any:
@@ -166,7 +164,7 @@ class _Run:
         if not tensor.admits(value.shape):
             msg = (
                 f"'{node.op}' ('{tensor.name}') yields the shape {value.shape}, and the model declares "
-                f"{_spelled(tensor.shape)}."
+                f"{tensor.spelled}."
             )
             raise EvaluationError(msg)
         return self._arithmetic.store(tensor, _typed(tensor, value))

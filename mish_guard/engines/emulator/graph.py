@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
+# The least and the largest size of each axis; None where there is no largest.
+Sizes = tuple[tuple[int, int | None], ...]
+
 # More elements than this in one tensor would take half a gigabyte of float64.
 MAX_ELEMENTS = 2**26
 
@@ -50,20 +53,46 @@ Operand = Ref | Array | str | tuple["Operand", ...]
 class Tensor:
     """A named tensor with the type the model declares for it.
 
-    A dimension that the model leaves open is None, and so is `shape` where not even the rank is declared.
+    A dimension that the model leaves open is None, and so is `shape` where not even the rank is declared. An input may
+    have several `sizes` of its last axes to choose from, and a value and a shape by `default`.
     """
 
     name: str
     dtype: DType
     shape: tuple[int | None, ...] | None
+    sizes: tuple[Sizes, ...] = ()
+    default: tuple[float, tuple[int, ...]] | None = None
 
     def admits(self, shape: tuple[int, ...]) -> bool:
         """Whether a value of this shape is what the model declares."""
+        if self.sizes and not any(_within(shape, each) for each in self.sizes):
+            return False
         if self.shape is None:
             return True
         return len(shape) == len(self.shape) and all(
             declared in (None, size) for declared, size in zip(self.shape, shape, strict=True)
         )
+
+    @property
+    def spelled(self) -> str:
+        """The shape that is declared, `?` for a dimension that is open, or every shape that may be chosen."""
+        declared = tuple("?" if size is None else str(size) for size in self.shape or ())
+        shapes = [(*declared[: -len(each)], *map(_spelled, each)) for each in self.sizes] or [declared]
+        if self.shape is None and not self.sizes:
+            return "of any rank"
+        return " or ".join(f"({each[0]},)" if len(each) == 1 else f"({', '.join(each)})" for each in shapes)
+
+
+def _within(shape: tuple[int, ...], sizes: Sizes) -> bool:
+    last = shape[len(shape) - len(sizes) :] if len(shape) >= len(sizes) else ()
+    return len(last) == len(sizes) and all(
+        low <= size and (high is None or size <= high) for size, (low, high) in zip(last, sizes, strict=True)
+    )
+
+
+def _spelled(span: tuple[int, int | None]) -> str:
+    low, high = span
+    return str(low) if low == high else f"{low}..{'' if high is None else high}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mish_guard.engines.emulator import fields
+from mish_guard.engines.emulator import described, fields
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor, widen
 from mish_guard.engines.emulator.reader import Weights
 from mish_guard.engines.emulator.specification import Message
@@ -74,9 +74,10 @@ def read(spec: Message, weights: Weights, function: str = "") -> Graph:
         raise UnsupportedOpError(msg)
     reader = _Reader(weights, _OPSETS[chosen.opset])
     kinds = {each.name: each.type.WhichOneof("type") for each in chosen.inputs}
+    features = {each.name: each for each in described.of(spec, function).input}
     return reader.graph(
         chosen.block_specializations[chosen.opset],
-        inputs=tuple(_tensor(each) for each in chosen.inputs if kinds[each.name] != "stateType"),
+        inputs=tuple(_input(each, features) for each in chosen.inputs if kinds[each.name] != "stateType"),
         states=tuple(_tensor(each) for each in chosen.inputs if kinds[each.name] == "stateType"),
     )
 
@@ -192,6 +193,12 @@ def _element_type(number: int) -> tuple[type[np.generic], DType]:
     except KeyError:
         msg = f"The emulator does not know element type {number} of MIL."
         raise UnsupportedOpError(msg) from None
+
+
+def _input(named: Message, features: Mapping[str, Message]) -> Tensor:
+    """An input of a function, with what the description of the model says of it."""
+    tensor = _tensor(named)
+    return described.described(tensor, features[named.name]) if named.name in features else tensor
 
 
 def _tensor(named: Message) -> Tensor:

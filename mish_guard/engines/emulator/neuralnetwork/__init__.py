@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mish_guard.engines.emulator.described import described
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor
 from mish_guard.engines.emulator.neuralnetwork.learned import LEARNED
 from mish_guard.engines.emulator.neuralnetwork.plain import PLAIN, Translator
@@ -44,7 +45,7 @@ def read(spec: Message, *, single: bool = False) -> Graph:
     body = reader.graph(network, outputs=())
     last = list(_classification(spec, network)) if kind == "neuralNetworkClassifier" else []
     return Graph(
-        inputs=tuple(reader.tensor(each.name, _shape(each)) for each in spec.description.input),
+        inputs=tuple(described(reader.tensor(each.name, _shape(each)), each) for each in spec.description.input),
         constants=body.constants,
         nodes=(*first, *body.nodes, *last),
         outputs=tuple(each.name for each in spec.description.output),
