@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __version__ = "0.2.0"
 
 
-def predict(model: str | PathLike[str], inputs: Mapping[str, Any], *, profile: str = "ane") -> dict[str, Any]:
+def predict(model: str | PathLike[str], inputs: Mapping[str, ArrayLike], *, profile: str = "ane") -> dict[str, Any]:
     """The outputs of a saved Core ML model, by name, as a unit with the arithmetic of `profile` would give them.
 
     `model` is a `.mlpackage` or `.mlmodel`; `inputs` are arrays by input name, of the shapes that the model declares.

@@ -25,7 +25,7 @@ from mish_guard.report.formats import Format
 if TYPE_CHECKING:
     from mish_guard.matrix.order import Order
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., object])
 
 OUT = Path("mish-guard-out")
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -151,8 +151,8 @@ def _complete(what: str) -> Callable[[click.Context, click.Parameter, str], list
 class _Named(click.Option):
     """An option whose help ends with the names that it takes; they are looked up when somebody reads it."""
 
-    def __init__(self, *declared: Any, names: str, **options: Any) -> None:
-        super().__init__(*declared, shell_complete=_complete(names), **options)
+    def __init__(self, declared: Sequence[str], *, names: str, **options: Any) -> None:
+        super().__init__(declared, shell_complete=_complete(names), **options)
         self._names = names
         self._said = self.help or ""
 

@@ -16,6 +16,7 @@ from mish_guard.judge import defects
 from mish_guard.judge.defects import Defect
 from mish_guard.matrix import plan
 from mish_guard.models import networks
+from mish_guard.models.branches import Want
 from mish_guard.models.networks import SweepCase
 from mish_guard.numerics import ceiling, reference
 from mish_guard.records import Backend, CellKey, Figures, Frontend, Measurement
@@ -44,7 +45,7 @@ def mish() -> nn.Module:
 
 
 # The activation and lowering with the defect, those without it, and what both should compute.
-FORMS: dict[str, tuple[tuple[Callable[[], nn.Module], str], tuple[Callable[[], nn.Module], str], Callable[..., object]]]
+FORMS: dict[str, tuple[tuple[Callable[[], nn.Module], str], tuple[Callable[[], nn.Module], str], Want]]
 FORMS = {
     "MISH-SOFTPLUS-CLIFF": ((mish, "softplus"), (mish, "exp"), reference.mish),
     "SOFTPLUS-CLIFF": ((nn.Softplus, "as-is"), (StableSoftplus, "as-is"), reference.softplus),
@@ -52,7 +53,7 @@ FORMS = {
 }
 
 
-def swept(activation: Callable[[], nn.Module], lowering: str, want: Callable[..., object], folder: Path) -> Figures:
+def swept(activation: Callable[[], nn.Module], lowering: str, want: Want, folder: Path) -> Figures:
     """Every input through a delta convolution and `activation`, under the profile ane."""
     case = SweepCase(model="form", activation=activation, kernel=3, want=want)
     path = convert(

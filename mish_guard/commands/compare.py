@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -50,7 +49,7 @@ def _written(found: Changes, old: dict[str, Measurement], new: dict[str, Measure
 
 def _cells(path: Path) -> dict[str, Measurement]:
     """The cells of a file by name, controls apart."""
-    document: Any = files.read_json(path)
+    document = files.read_json(path)
     if isinstance(document, dict) and "provenance" in document:
         found = dict(baseline.load(path).cells)
     else:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -60,17 +60,20 @@ def convert(ct: ModuleType, call: str, request: Request) -> Model:
     return CALLS[call](ct, request)
 
 
+def captured(module: nn.Module, example: tuple[torch.Tensor, ...], frontend: Frontend) -> object:
+    """The program that a frontend of coremltools makes of a module for inputs like `example`."""
+    if frontend is Frontend.TORCHSCRIPT:
+        return torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+    exported = torch.export.export(module, example)
+    return exported.run_decompositions() if frontend is Frontend.EXPORT_DECOMPOSED else exported.run_decompositions({})
+
+
 def _captured(
     request: Request, module: nn.Module | None = None, example: Sequence[torch.Tensor] | None = None
 ) -> object:
-    """The module as its frontend captures it."""
-    module = request.module if module is None else module
+    """The module of a request, or another in its place, as the frontend captures it."""
     tensors = request.zeros() if example is None else tuple(example)
-    if request.frontend is Frontend.TORCHSCRIPT:
-        return torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
-    exported = torch.export.export(module, tensors)
-    decomposed = request.frontend is Frontend.EXPORT_DECOMPOSED
-    return exported.run_decompositions() if decomposed else exported.run_decompositions({})
+    return captured(request.module if module is None else module, tensors, request.frontend)
 
 
 def _described(ct: ModuleType, request: Request, **options: object) -> dict[str, object]:
@@ -238,7 +241,7 @@ def _mil(ct: ModuleType, request: Request) -> Model:
     (shape,) = request.shapes
 
     @mb.program(input_specs=[mb.TensorSpec(shape=shape)])  # type: ignore[untyped-decorator]
-    def program(x: Any) -> Any:
+    def program(x: object) -> object:
         return mb.mul(x=x, y=mb.tanh(x=mb.softplus(x=x)))
 
     return _plain(ct, request, program)
@@ -269,8 +272,8 @@ def _pruned(opt: ModuleType, model: Model) -> Model:
     return made
 
 
-_HALF: Any = np.float16
-_SINGLE: Any = np.float32
+_HALF = np.float16
+_SINGLE = np.float32
 
 CALLS: dict[str, Call] = {
     "default": _default,

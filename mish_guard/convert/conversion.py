@@ -17,10 +17,11 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from mish_guard.convert import calls
@@ -28,13 +29,22 @@ from mish_guard.convert.recipes import Recipe
 from mish_guard.errors import ConversionError, UsageError
 from mish_guard.models import lowerings, networks
 from mish_guard.models.roads import RoadCase
-from mish_guard.records import Backend, Frontend
+from mish_guard.records import Backend, Document, Frontend
+
+# Arrays of the shapes of a model's inputs.
+Example: TypeAlias = Sequence[NDArray[np.generic]]
 
 _FIRST_LINES = 300
 
 
 def convert(
-    module: nn.Module, example: Sequence[Any], *, lowering: str, frontend: Frontend, backend: Backend, stem: Path
+    module: nn.Module,
+    example: Example,
+    *,
+    lowering: str,
+    frontend: Frontend,
+    backend: Backend,
+    stem: Path,
 ) -> Path:
     """Convert `module` and save it as `stem` + `.mlpackage` or `.mlmodel`; returns that path.
 
@@ -65,7 +75,7 @@ def convert_recipe(recipe: Recipe, path: Path) -> None:
     _save(case.build(), case.feeds()[0], recipe.lowering, recipe.frontend, recipe.backend, path)
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Document:
     """Who would convert: versions, where coremltools lies, and its converter of mish.
 
     Raises whatever the import of coremltools raises.
@@ -120,22 +130,22 @@ def _save_road(case: RoadCase, recipe: Recipe, path: Path) -> None:
 
 
 def _save(
-    module: nn.Module, example: Sequence[Any], lowering: str, frontend: Frontend, backend: Backend, path: Path
+    module: nn.Module,
+    example: Example,
+    lowering: str,
+    frontend: Frontend,
+    backend: Backend,
+    path: Path,
 ) -> None:
     tensors = tuple(torch.zeros(array.shape) for array in example)
     with quiet(), lowerings.registered(lowering):
-        exported = _export(module, tensors, frontend)
+        exported = calls.captured(module, tensors, frontend)
         _to_core_ml(exported, tensors, frontend, backend).save(str(path))
 
 
-def _export(module: nn.Module, tensors: tuple[torch.Tensor, ...], frontend: Frontend) -> object:
-    if frontend is Frontend.TORCHSCRIPT:
-        return torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
-    exported = torch.export.export(module, tensors)
-    return exported.run_decompositions() if frontend is Frontend.EXPORT_DECOMPOSED else exported.run_decompositions({})
-
-
-def _to_core_ml(exported: object, tensors: tuple[torch.Tensor, ...], frontend: Frontend, backend: Backend) -> Any:
+def _to_core_ml(
+    exported: object, tensors: tuple[torch.Tensor, ...], frontend: Frontend, backend: Backend
+) -> calls.Model:
     import coremltools as ct
 
     options: dict[str, object] = {"skip_model_load": True}
@@ -148,7 +158,8 @@ def _to_core_ml(exported: object, tensors: tuple[torch.Tensor, ...], frontend: F
     if frontend is Frontend.TORCHSCRIPT:
         dtype = np.float16 if backend is Backend.MLPROGRAM_FP16 else np.float32
         options["inputs"] = [ct.TensorType(shape=tuple(tensor.shape), dtype=dtype) for tensor in tensors]
-    return ct.convert(exported, **options)
+    made: calls.Model = ct.convert(exported, **options)
+    return made
 
 
 @contextlib.contextmanager

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from mish_guard.models.own import Own
 from mish_guard.models.shapes import LADDERS, Rung
-from mish_guard.records import Backend, Frontend
+from mish_guard.records import Backend, Document, Frontend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ def to_json(recipe: Recipe) -> dict[str, object]:
     return {**asdict(recipe), "frontend": recipe.frontend.value, "backend": recipe.backend.value, "rung": rung}
 
 
-def from_json(document: Mapping[str, Any]) -> Recipe:
+def from_json(document: Document) -> Recipe:
     """The inverse of `to_json`."""
     rungs = {str(rung): rung for ladder in LADDERS.values() for rung in ladder}
     return Recipe(

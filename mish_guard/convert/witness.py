@@ -20,7 +20,8 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TypedDict
 
 # How long before its end a conversion that hangs writes down where it is.
 _LAST_WORDS_SECONDS = 1.0
@@ -37,6 +38,26 @@ _OBJECTS_TO_COLLECT = 50_000
 _MACHINE_ERRNOS = frozenset({"EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EROFS"})
 
 
+# The descriptors of the pipe on which a slot's recipes come, and of that for its answers.
+_Slot = TypedDict("_Slot", {"in": int, "out": int})
+
+
+class _Order(TypedDict):
+    """What a court orders: where its own package and the tree lie, what may be done, and the ends of the pipes.
+
+    `tree` is None for a coremltools on the path of this Python, `seconds` the limit of one conversion, `hello` the
+    descriptor for the first word.
+    """
+
+    package: str
+    tree: str | None
+    folder: str
+    fork: bool
+    seconds: float
+    hello: int
+    slots: list[_Slot]
+
+
 class _OnlyCoremltools(importlib.abc.MetaPathFinder):
     """Finds the package coremltools in one folder and nothing else there: what lies beside it is not imported."""
 
@@ -44,7 +65,7 @@ class _OnlyCoremltools(importlib.abc.MetaPathFinder):
         self._folder = folder
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: Any = None
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         del path, target
         if fullname != "coremltools":
@@ -54,7 +75,7 @@ class _OnlyCoremltools(importlib.abc.MetaPathFinder):
 
 def main() -> None:
     """Read the order, import, say hello when the court wants it, and convert until there are no more recipes."""
-    order = json.loads(sys.stdin.readline())
+    order: _Order = json.loads(sys.stdin.readline())
     sys.argv = [""]
     os.chdir(order["folder"])
     _limit_files()
@@ -107,7 +128,7 @@ def _load_ourselves(folder: Path) -> None:
     spec.loader.exec_module(module)
 
 
-def _environments_fault() -> dict[str, Any] | None:
+def _environments_fault() -> dict[str, object] | None:
     """Import what every conversion needs beside coremltools; why that cannot be, as `_hello` would say it."""
     try:
         import torch
@@ -119,7 +140,7 @@ def _environments_fault() -> dict[str, Any] | None:
     return None
 
 
-def _hello(tree: str | None, *, exports: bool) -> dict[str, Any]:
+def _hello(tree: str | None, *, exports: bool) -> Mapping[str, object]:
     """Who converts; or `fault` and `error`: why nobody can, and whether the tree or its environment is to blame."""
     from mish_guard.convert import conversion
 
@@ -145,7 +166,7 @@ def _is_the_trees(error: BaseException, tree: str | None) -> bool:
     return last is not None and "coremltools" in Path(last).parts and (tree is None or last.startswith(tree))
 
 
-def _keep_converters(order: Mapping[str, Any]) -> None:
+def _keep_converters(order: _Order) -> None:
     """One forked converter for each slot; one that ends is named to the court and replaced."""
     converters = dict(_fork(slot, order) for slot in order["slots"])
     while converters:
@@ -156,7 +177,7 @@ def _keep_converters(order: Mapping[str, Any]) -> None:
             converters.update([_fork(slot, order)])
 
 
-def _fork(slot: Mapping[str, Any], order: Mapping[str, Any]) -> tuple[int, tuple[Mapping[str, Any], int]]:
+def _fork(slot: _Slot, order: _Order) -> tuple[int, tuple[_Slot, int]]:
     """The process of a new converter, its slot, and the pipe with its last words, which is all that it can fill."""
     read, words = os.pipe()
     os.set_blocking(read, False)
@@ -183,7 +204,7 @@ def _last_words(words: int) -> str:
         os.close(words)
 
 
-def _convert_all(slot: Mapping[str, Any], folder: str, seconds: float, words: int) -> None:
+def _convert_all(slot: _Slot, folder: str, seconds: float, words: int) -> None:
     """Convert the recipes that come on the slot's pipe, one at a time, and say of each what became of it."""
     with os.fdopen(slot["in"], "r", encoding="utf-8") as recipes:
         for line in recipes:
@@ -203,7 +224,7 @@ def _set_alarm(seconds: float, words: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _convert(recipe: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _convert(recipe: Mapping[str, object], path: Path) -> dict[str, object]:
     from mish_guard.convert import conversion, recipes
 
     try:
@@ -233,7 +254,7 @@ def _reason(error: BaseException) -> str:
     return f"{text} ({'/'.join(parts[parts.index('coremltools') :])}:{named.lineno})"
 
 
-def _write(descriptor: int, message: Mapping[str, Any]) -> None:
+def _write(descriptor: int, message: Mapping[str, object]) -> None:
     os.write(descriptor, (json.dumps(message) + "\n").encode())
 
 

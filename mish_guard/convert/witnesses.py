@@ -16,11 +16,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import mish_guard
 from mish_guard import processes
@@ -82,7 +81,7 @@ class _Slot:
     look: Callable[[], None]
     read: bytes = b""
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, object], seconds: float) -> dict[str, object]:
         """Hand out a recipe and wait for the answer; raises WitnessLostError."""
         while b"\n" in self.read or select.select([self.answers], [], [], 0)[0]:
             self.answer(0)  # the end of a converter that had nothing in hand blames no recipe
@@ -92,7 +91,7 @@ class _Slot:
             raise WitnessLostError from error
         return self.answer(seconds)
 
-    def answer(self, seconds: float) -> dict[str, Any]:
+    def answer(self, seconds: float) -> dict[str, object]:
         """The next line as a JSON object; raises WitnessLostError for silence, an end, or anything else.
 
         Looks at what the family does, now and then while it waits and when an answer comes.
@@ -165,7 +164,7 @@ class _Family:
         self._say({"exports": exports})
         self._hang_up()
 
-    def _say(self, words: dict[str, Any]) -> None:
+    def _say(self, words: Mapping[str, object]) -> None:
         assert self.process.stdin is not None
         with suppress(OSError):
             self.process.stdin.write((json.dumps(words) + "\n").encode())
@@ -354,7 +353,7 @@ class Witnesses:
             self._queue.outcomes[recipe] = _Outcome(package=package, error=error)
             self._queue.changed.notify_all()
 
-    def _death(self, answer: dict[str, Any]) -> str:
+    def _death(self, answer: dict[str, object]) -> str:
         status = answer["died"] if isinstance(answer["died"], int) else 0
         where = _where(str(answer.get("last", "")))
         if status == -14:  # SIGALRM

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array, Tensor
+from mish_guard.engines.emulator.specification import Message
 from mish_guard.errors import UnsupportedOpError, UsageError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 # FeatureTypes.proto, ArrayFeatureType.ArrayDataType; what Core ML hands out for each.
-_ARRAYS: dict[int, Any] = {
+_ARRAYS: dict[int, type[np.generic]] = {
     65552: np.float16,
     65568: np.float32,
     65600: np.float64,
@@ -25,7 +29,7 @@ def zeros(tensor: Tensor) -> Array:
     return np.zeros([size or 0 for size in tensor.shape or ()])
 
 
-def feeds(described: Any, data: Mapping[str, Any], inputs: Iterable[Tensor]) -> dict[str, Array]:
+def feeds(described: Message, data: Mapping[str, object], inputs: Iterable[Tensor]) -> dict[str, Array]:
     """The inputs of a prediction as arrays in the shapes of the model."""
     wanted = {tensor.name: tensor for tensor in inputs}
     found: dict[str, Array] = {}
@@ -35,7 +39,7 @@ def feeds(described: Any, data: Mapping[str, Any], inputs: Iterable[Tensor]) -> 
     return found
 
 
-def _fed(feature: Any, value: Any, tensor: Tensor | None) -> Array:
+def _fed(feature: Message, value: Any, tensor: Tensor | None) -> Array:
     if feature.type.WhichOneof("Type") == "imageType":
         return _pixels(feature, value)
     array = np.asarray(value)
@@ -48,7 +52,7 @@ def _fed(feature: Any, value: Any, tensor: Tensor | None) -> Array:
     return array
 
 
-def _pixels(feature: Any, image: Any) -> Array:
+def _pixels(feature: Message, image: Image.Image) -> Array:
     """(1, channels, height, width) of a PIL image."""
     kind = feature.type.imageType
     size = (int(kind.width), int(kind.height))
@@ -62,7 +66,7 @@ def _pixels(feature: Any, image: Any) -> Array:
     return np.moveaxis(ordered, -1, 0)[None]
 
 
-def output(described: Any, name: str, value: Any) -> Any:
+def output(described: Message, name: str, value: object) -> object:
     """A result as Core ML hands it out."""
     feature = next((each for each in described.output if each.name == name), None)
     if not isinstance(value, np.ndarray):
@@ -78,7 +82,7 @@ def output(described: Any, name: str, value: Any) -> Any:
     return array.reshape(1) if array.ndim == 0 else array
 
 
-def _image(kind: Any, value: Array) -> Any:
+def _image(kind: Message, value: Array) -> Image.Image:
     from PIL import Image
 
     colours = kind.ColorSpace.Name(kind.colorSpace)

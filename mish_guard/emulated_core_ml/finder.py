@@ -9,7 +9,6 @@ import sys
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mish_guard.errors import UsageError
 
@@ -57,7 +56,7 @@ class OnMac(importlib.abc.Loader):
     torch and the standard library must go on seeing the platform whose libraries they load.
     """
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: importlib.abc.Loader) -> None:
         self._loader = loader
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mish_guard.emulated_core_ml import features, machine, structure
 from mish_guard.engines.emulator import described, mlprogram, neuralnetwork, reader
@@ -46,10 +46,10 @@ class _MLStateProxy:
     def __init__(self, values: dict[str, Array]) -> None:
         self.values = values
 
-    def read_state(self, name: str) -> Any:
+    def read_state(self, name: str) -> Array:
         return self._known(name).astype("float32")
 
-    def write_state(self, name: str, value: Any) -> None:
+    def write_state(self, name: str, value: Array) -> None:
         if self._known(name).shape != value.shape:
             msg = f"The state '{name}' has the shape {self._known(name).shape}, not {value.shape}."
             raise RuntimeError(msg)
@@ -63,7 +63,9 @@ class _MLStateProxy:
 
 
 class _MLModelProxy:
-    def __init__(self, path: str, unit: str, function: str = "", _hints: Any = None, asset: Any = None) -> None:
+    def __init__(
+        self, path: str, unit: str, function: str = "", _hints: object = None, asset: _MLModelAssetProxy | None = None
+    ) -> None:
         started = time.perf_counter_ns()
         self._own: Path | None = None
         source = asset.path if asset is not None else path
@@ -80,13 +82,13 @@ class _MLModelProxy:
         if getattr(self, "_own", None) is not None:
             shutil.rmtree(str(self._own), ignore_errors=True)
 
-    def predict(self, data: Mapping[str, Any], state: _MLStateProxy | None = None) -> dict[str, Any]:
+    def predict(self, data: Mapping[str, object], state: _MLStateProxy | None = None) -> dict[str, object]:
         started = time.perf_counter_ns()
         outputs = self._model.predict(data, state)
         self._predict_ns = time.perf_counter_ns() - started
         return outputs
 
-    def batchPredict(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:  # noqa: N802 - coremltools' name
+    def batchPredict(self, batch: list[dict[str, object]]) -> list[dict[str, object]]:  # noqa: N802 - coremltools' name
         return [self.predict(each) for each in batch]
 
     def newState(self) -> _MLStateProxy:  # noqa: N802 - coremltools' name
@@ -113,13 +115,13 @@ class _MLModelProxy:
         return str(compiled)
 
     @staticmethod
-    def create_model_asset_from_path(path: str) -> Any:
+    def create_model_asset_from_path(path: str) -> object:
         from coremltools.models.model import MLModelAsset
 
         return MLModelAsset(_MLModelAssetProxy(path))
 
     @staticmethod
-    def create_model_asset_from_memory(spec_data: bytes, blobs: Mapping[str, bytes]) -> Any:
+    def create_model_asset_from_memory(spec_data: bytes, blobs: Mapping[str, bytes]) -> NoReturn:
         del spec_data, blobs
         msg = "The emulated Core ML has no models from memory."
         raise RuntimeError(msg)
@@ -134,11 +136,11 @@ class _MLModelProxy:
         return _MLComputePlanProxy(structure.of(model.spec), devices)
 
     @staticmethod
-    def get_model_structure(path: str) -> Any:
+    def get_model_structure(path: str) -> object:
         return structure.of(_opened(_source(Path(path))).spec)
 
     @staticmethod
-    def get_all_compute_devices() -> list[Any]:
+    def get_all_compute_devices() -> list[object]:
         return [_device(name) for name in machine.current().devices]
 
     get_available_compute_devices = get_all_compute_devices
@@ -148,25 +150,25 @@ class _MLModelProxy:
         return machine.NEWEST_SPECIFICATION
 
     @staticmethod
-    def auto_set_specification_version(spec: Any) -> Any:
+    def auto_set_specification_version(spec: object) -> object:
         return spec
 
 
 class _MLComputePlanProxy:
-    def __init__(self, model_structure: Any, devices: Mapping[str, str]) -> None:
+    def __init__(self, model_structure: object, devices: Mapping[str, str]) -> None:
         self.model_structure = model_structure
         self._devices = devices
 
-    def get_compute_device_usage_for_mlprogram_operation(self, operation: Any) -> Any:
+    def get_compute_device_usage_for_mlprogram_operation(self, operation: Any) -> object:
         return self._usage(operation.outputs[0].name if operation.outputs else "")
 
-    def get_compute_device_usage_for_neuralnetwork_layer(self, layer: Any) -> Any:
+    def get_compute_device_usage_for_neuralnetwork_layer(self, layer: Any) -> object:
         return self._usage(layer.output_names[0])
 
-    def get_estimated_cost_for_mlprogram_operation(self, operation: Any) -> None:
+    def get_estimated_cost_for_mlprogram_operation(self, operation: object) -> None:
         del operation
 
-    def _usage(self, output: str) -> Any:
+    def _usage(self, output: str) -> object:
         from coremltools.models.compute_plan import MLComputePlanDeviceUsage
 
         if output not in self._devices:
@@ -196,7 +198,7 @@ class _Model:
     def new_state(self) -> dict[str, Array]:
         return {tensor.name: features.zeros(tensor) for tensor in self.graph.states}
 
-    def predict(self, data: Mapping[str, Any], state: _MLStateProxy | None) -> dict[str, Any]:
+    def predict(self, data: Mapping[str, object], state: _MLStateProxy | None) -> dict[str, object]:
         try:
             if self._unread is not None:
                 raise self._unread
@@ -235,7 +237,7 @@ def _opened(source: Path) -> reader.Model:
         raise RuntimeError(str(error)) from error
 
 
-def _device(name: str) -> Any:
+def _device(name: str) -> object:
     from coremltools.models import compute_device as cd
 
     return {

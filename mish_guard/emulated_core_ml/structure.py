@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from mish_guard.engines.emulator.specification import Message
 
 _OPSETS = {"CoreML5": "ios15", "CoreML6": "ios16", "CoreML7": "ios17", "CoreML8": "ios18", "CoreML9": "ios26"}
 
 
-def of(spec: Any) -> Any:
+def of(spec: Message) -> object:
     """An MLModelStructure of the spec of an ML program or a neural network."""
     from coremltools.models import compute_plan as cp
 
-    if spec.WhichOneof("Type") != "mlProgram":
-        network = getattr(spec, spec.WhichOneof("Type"))
+    kind = spec.WhichOneof("Type") or ""
+    if kind != "mlProgram":
+        network = getattr(spec, kind)
         layers = [_layer(each) for each in getattr(network, "layers", ())]
         return cp.MLModelStructure(cp.MLModelStructureNeuralNetwork(layers), None, None)
     functions = {name: _function(each) for name, each in spec.mlProgram.functions.items()}
     return cp.MLModelStructure(None, cp.MLModelStructureProgram(functions), None)
 
 
-def _layer(layer: Any) -> Any:
+def _layer(layer: Message) -> object:
     from coremltools.models import compute_plan as cp
 
     return cp.MLModelStructureNeuralNetworkLayer(
@@ -31,7 +32,7 @@ def _layer(layer: Any) -> Any:
     )
 
 
-def _function(function: Any) -> Any:
+def _function(function: Message) -> object:
     from coremltools.models import compute_plan as cp
 
     prefix = _OPSETS.get(function.opset, function.opset.lower())
@@ -39,14 +40,14 @@ def _function(function: Any) -> Any:
     return cp.MLModelStructureProgramFunction([_named(each) for each in function.inputs], block)
 
 
-def _block(block: Any, prefix: str) -> Any:
+def _block(block: Message, prefix: str) -> object:
     from coremltools.models import compute_plan as cp
 
     operations = [_operation(each, prefix) for each in block.operations]
     return cp.MLModelStructureProgramBlock([_named(each) for each in block.inputs], operations, list(block.outputs))
 
 
-def _operation(operation: Any, prefix: str) -> Any:
+def _operation(operation: Message, prefix: str) -> object:
     from coremltools.models import compute_plan as cp
 
     return cp.MLModelStructureProgramOperation(
@@ -58,7 +59,7 @@ def _operation(operation: Any, prefix: str) -> Any:
     )
 
 
-def _named(named: Any) -> Any:
+def _named(named: Message) -> object:
     from coremltools.models import compute_plan as cp
 
     return cp.MLModelStructureProgramNamedValueType(named.name, cp.MLModelStructureProgramValueType())

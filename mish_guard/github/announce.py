@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mish_guard.errors import ExitCode, UnreadableFileError
 from mish_guard.github import numbers, workflow
 from mish_guard.github.workflow import Annotation
-from mish_guard.records import CONVERTERS
+from mish_guard.records import CONVERTERS, Document
 
 REPORT, SUMMARY = "report.json", "summary.md"
 _NO_VERDICT = "BROKEN: the gate ended before it reached a verdict; its log says why"
@@ -37,7 +36,7 @@ def announce(folder: Path) -> ExitCode:
     return ExitCode.PASS
 
 
-def _annotations(document: Any, judged: numbers.Numbers) -> Iterator[Annotation]:
+def _annotations(document: Document, judged: numbers.Numbers) -> Iterator[Annotation]:
     """What the verdict means and why, then one annotation for each kind of finding at the converter, ten in all."""
     level = {"PASS": "notice", "INCONCLUSIVE": "warning"}.get(judged.verdict, "error")
     armed = "armed" if judged.armed else "not armed"
@@ -51,7 +50,7 @@ def _annotations(document: Any, judged: numbers.Numbers) -> Iterator[Annotation]
         yield Annotation(level, kind["name"], message, CONVERTERS, int(line))
 
 
-def _moved(change: Any) -> str:
+def _moved(change: Document | None) -> str:
     """The binade that changed most, before and after."""
     if not change:
         return ""

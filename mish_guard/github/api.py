@@ -24,13 +24,13 @@ def get_all(path: str) -> list[Any]:
     return [item for page in pages for item in page]
 
 
-def send(method: str, path: str, body: Mapping[str, Any]) -> None:
+def send(method: str, path: str, body: Mapping[str, object]) -> None:
     """POST or PATCH a JSON body."""
     _gh(["api", "--method", method, path, "--input", "-"], json.dumps(body))
 
 
 def run(*arguments: str) -> str:
-    """Any other command of gh; its standard output."""
+    """Another command of gh; its standard output."""
     return _gh(list(arguments))
 
 

@@ -11,11 +11,11 @@ import hashlib
 import json
 import urllib.parse
 from pathlib import Path
-from typing import Any
 
 from mish_guard.errors import ExitCode, UnreadableFileError, UsageError
 from mish_guard.github import api, numbers, overall, words
 from mish_guard.github.overall import Overall
+from mish_guard.records import Document
 
 WORKFLOW = ".github/workflows/mish-gate.yml"
 VERDICT = "verdict.json"
@@ -26,7 +26,7 @@ _AUTHOR = "github-actions[bot]"
 _MOST_CHARACTERS = 60_000
 
 
-def comment(event: Any, verdict: Path) -> ExitCode:
+def comment(event: Document, verdict: Path) -> ExitCode:
     """Post or edit the comment for the run in a `workflow_run` event; says in one line what was done.
 
     Raises UsageError for an event that is not the end of a pull request's gate run, UnreadableFileError for a verdict
@@ -76,15 +76,15 @@ def _known(judged: Overall) -> Overall:
     return judged
 
 
-def _gate_run(event: Any) -> Any:
-    run = event.get("workflow_run") or {}
+def _gate_run(event: Document) -> Document:
+    run: Document = event.get("workflow_run") or {}
     if run.get("path") != WORKFLOW or run.get("event") != "pull_request":
         msg = f"The event is not the end of a pull request's run of {WORKFLOW}; nothing is commented."
         raise UsageError(msg)
     return run
 
 
-def _pull_request(repository: str, run: Any) -> int | None:
+def _pull_request(repository: str, run: Document) -> int | None:
     """The open pull request whose head is the commit that was judged, in the repository it was judged for."""
     head = run["head_repository"]
     if head is None:  # the fork was deleted in the meantime

@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mish_guard.errors import ExitCode, MachineError, UnreadableFileError, UsageError
 from mish_guard.github import api, numbers, workflow
@@ -104,12 +103,12 @@ def _content(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _stored(path: Path) -> Mapping[str, Any]:
-    cells: Mapping[str, Any] = numbers.read(path)["cells"] if path.exists() else {}
+def _stored(path: Path) -> Mapping[str, object]:
+    cells: Mapping[str, object] = numbers.read(path)["cells"] if path.exists() else {}
     return cells
 
 
-def _changes(before: Mapping[str, Any], text: str) -> Iterator[tuple[str, str]]:
+def _changes(before: Mapping[str, object], text: str) -> Iterator[tuple[str, str]]:
     """What became of each cell of one place, unless nothing did."""
     after = json.loads(text)["cells"]
     for cell in sorted(before.keys() | after.keys()):

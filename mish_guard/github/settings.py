@@ -6,10 +6,10 @@ Nothing is changed. Reading rulesets and environments takes a token that may rea
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from mish_guard.errors import ExitCode, MachineError, UsageError
 from mish_guard.github import api, hardware
+from mish_guard.records import Document
 
 REQUIRED = ("mish-gate", "ci")
 
@@ -29,7 +29,7 @@ def check(repository: str) -> ExitCode:
 
 def _missing(repository: str) -> Iterator[str]:
     branch = api.get(f"repos/{repository}")["default_branch"]
-    rules: dict[str, list[Any]] = {}
+    rules: dict[str, list[Document]] = {}
     for rule in api.get_all(f"repos/{repository}/rules/branches/{branch}"):
         rules.setdefault(rule["type"], []).append(rule.get("parameters") or {})
     where = f"Settings, Rules, Rulesets, on '{branch}'"
@@ -45,7 +45,7 @@ def _missing(repository: str) -> Iterator[str]:
         yield f"Settings, Environments: {error}"
 
 
-def _reviews(given: list[Any], where: str) -> Iterator[str]:
+def _reviews(given: list[Document], where: str) -> Iterator[str]:
     for name, words in (
         ("require_code_owner_review", "Require review from Code Owners"),
         ("dismiss_stale_reviews_on_push", "Dismiss stale approvals when new commits are pushed"),
@@ -55,7 +55,7 @@ def _reviews(given: list[Any], where: str) -> Iterator[str]:
             yield f"{where}: {words}."
 
 
-def _checks(given: list[Any], where: str) -> Iterator[str]:
+def _checks(given: list[Document], where: str) -> Iterator[str]:
     found = [each for rule in given for each in rule.get("required_status_checks", [])]
     for name in REQUIRED:
         sources = [each.get("integration_id") for each in found if each.get("context") == name]

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mish_guard import files
 from mish_guard.judge import compare
@@ -64,7 +63,7 @@ class Defect:
 
 def load_defects(path: Path = DEFECTS) -> tuple[Defect, ...]:
     """The known defects; raises UnreadableFileError for a file that does not follow its schema."""
-    document: Any = files.read_yaml(path)
+    document = files.read_yaml(path)
     files.validate(document, "defects", path)
     return tuple(
         Defect(

@@ -19,8 +19,7 @@ class Order:
 
     `candidate` is a Python or a folder that holds a coremltools (None: the one next to mish-guard), `against` another
     one that the candidate must not be worse than; `only` is a glob of the cells that are measured (None: all); `jobs`
-    witnesses convert, each recipe within `seconds`. `quiet` runs tell
-    no progress.
+    witnesses convert, each recipe within `seconds`. `quiet` runs tell no progress.
     """
 
     engine: str = "emulator"

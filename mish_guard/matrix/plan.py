@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import UnreadableFileError, UsageError
@@ -102,7 +101,7 @@ def _add_own(document: Document, path: Path) -> None:
             networks.add(each)
 
 
-def _routes(section: Document | None, offered: Offered) -> Iterator[dict[str, Any]]:
+def _routes(section: Document | None, offered: Offered) -> Iterator[Document]:
     """The routes of the section `roads` as groups of cells."""
     if section is None:
         return
@@ -132,7 +131,7 @@ def _calls(call: str, backend: Backend, offered: Offered) -> Iterator[str]:
         yield call
 
 
-def _cells(group: dict[str, Any], places: Sequence[Place]) -> Iterator[Cell]:
+def _cells(group: Document, places: Sequence[Place]) -> Iterator[Cell]:
     role = Role(group.get("role", Role.CANDIDATE.value))
     for case in group["cases"]:
         for frontend in group["frontends"]:

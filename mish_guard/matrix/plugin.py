@@ -19,7 +19,7 @@ import pytest
 from mish_guard.errors import ExitCode, GuardError, UnwritableFileError
 from mish_guard.matrix.order import Order
 from mish_guard.matrix.progress import Progress
-from mish_guard.records import CellKey, Measurement, Role
+from mish_guard.records import CellKey, Family, Measurement, Role
 from mish_guard.results import run_file
 
 if TYPE_CHECKING:  # torch and coremltools load with these, and every pytest session of an environment loads this file
@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def order_of(option: Any) -> Order:
+def order_of(option: argparse.Namespace) -> Order:
     """What pytest's options ask for."""
     return Order(
         engine=option.mish_engine,
@@ -122,7 +122,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("cell", chosen, ids=[str(cell.key) for cell in chosen])
 
 
-def _matches(key: CellKey, role: Role, family: Any = None) -> bool:
+def _matches(key: CellKey, role: Role, family: Family | None = None) -> bool:
     return key.role is role and family in (None, key.family)
 
 
@@ -155,7 +155,7 @@ def mish_session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 
 @pytest.fixture
-def measurement(cell: Cell, mish_session: Session, json_metadata: dict[str, Any]) -> Measurement:
+def measurement(cell: Cell, mish_session: Session, json_metadata: dict[str, object]) -> Measurement:
     """The measurement of the test's cell, recorded before anything is asserted of it."""
     measured = mish_session.measure(cell)
     json_metadata["measurement"] = run_file.measurement_to_json(measured)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mish_guard import files
 from mish_guard.errors import UnreadableFileError, UnwritableFileError
+from mish_guard.records import Document
 
 NAME = "rungs.json"
 
 
-def machine_key(device: Mapping[str, Any]) -> str | None:
+def machine_key(device: Document) -> str | None:
     """What a rung may depend on: hardware, build of macOS, version of coremltools. None where one is not known."""
     parts = (
         device["hardware"]["id"],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import datetime as dt
 import gc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mish_guard import files
 from mish_guard.candidate import locate
@@ -29,7 +29,7 @@ class Session:
     Raises UsageError for a matrix, or cells of it, that the order names and that there are not.
     """
 
-    def __init__(self, order: Order, option: Any, engine: Engine, parties: Parties) -> None:
+    def __init__(self, order: Order, option: argparse.Namespace, engine: Engine, parties: Parties) -> None:
         self._order = order
         self._results: Path = option.mish_results
         self._rungs: Path = option.mish_rungs or self._results.with_name(remembered.NAME)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from mish_guard.models import neighbours as near
 from mish_guard.numerics import reference
 
 Make = Callable[[], nn.Module]
+
+# What an activation should give for values of any shape, float64.
+Want = Callable[[ArrayLike], NDArray[np.float64]]
 
 CHANNELS, SIDE = 8, 16
 IMAGE = (1, CHANNELS, SIDE, SIDE)
@@ -58,7 +61,7 @@ class Branch:
     before: Make = near.identity
     after: Make = near.identity
     activation: Make = nn.Mish
-    want: Callable[[Any], Any] = reference.mish
+    want: Want = reference.mish
     mixes: bool = False
 
 

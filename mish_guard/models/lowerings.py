@@ -318,9 +318,9 @@ def registered(name: str) -> Iterator[None]:
             _TORCH_OPS_REGISTRY.set_func_by_name(original, "mish")
 
 
-def registered_converter() -> Callable[[Any, Any], None] | None:
+def registered_converter() -> Callable[..., None] | None:
     """The function that the imported coremltools has registered for `mish`; None if there is none."""
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
-    converter: Callable[[Any, Any], None] | None = _TORCH_OPS_REGISTRY.get_func("mish")
+    converter: Callable[..., None] | None = _TORCH_OPS_REGISTRY.get_func("mish")
     return converter

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d
+
 
 class Pass(nn.Module):
     """A function as a module, with the modules whose weights it uses."""
@@ -37,7 +39,7 @@ def chain(*modules: nn.Module) -> nn.Module:
     return nn.Sequential(*modules)
 
 
-def delta(layer: Any) -> Any:
+def delta(layer: Convolution) -> nn.Module:
     """The convolution `layer` with a weight of 1 in the middle of each channel's own kernel and 0 elsewhere."""
     with torch.no_grad():
         layer.weight.zero_()
@@ -53,14 +55,14 @@ def delta(layer: Any) -> Any:
 
 def conv(channels: int, kernel: int = 3, *, dims: int = 2, **options: Any) -> nn.Module:
     """A convolution of `dims` spatial dimensions that passes its input on, padded to the same size."""
-    kinds: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+    kinds: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
     options.setdefault("padding", options.get("dilation", 1) * (kernel // 2))
-    return delta(kinds[dims](channels, channels, kernel, **options))  # type: ignore[no-any-return]
+    return delta(kinds[dims](channels, channels, kernel, **options))
 
 
 def transposed_conv(channels: int) -> nn.Module:
     """A transposed convolution that passes its input on."""
-    return delta(nn.ConvTranspose2d(channels, channels, 3, padding=1))  # type: ignore[no-any-return]
+    return delta(nn.ConvTranspose2d(channels, channels, 3, padding=1))
 
 
 def strided_conv(channels: int) -> nn.Module:
@@ -159,8 +161,8 @@ def cropped() -> nn.Module:
     return Pass(lambda x: x[:, :, 1:-1, 1:-1])
 
 
-def scaled_norm(norm: Any, scale: float = 8.0) -> nn.Module:
+def scaled_norm(norm: nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d, scale: float = 8.0) -> nn.Module:
     """A normalisation whose result is `scale` times as large: far enough to reach the cliff."""
     with torch.no_grad():
         norm.weight.fill_(scale)
-    return norm  # type: ignore[no-any-return]
+    return norm

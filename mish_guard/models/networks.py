@@ -11,22 +11,26 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 from torch.nn import functional
 
 from mish_guard.errors import NotComparableError, UsageError
 from mish_guard.models import roads, shapes
+from mish_guard.models.branches import Want
 from mish_guard.models.own import Own
 from mish_guard.models.shapes import Rung
 from mish_guard.numerics import figures, fp16, reference
 from mish_guard.records import Figures
 
 Half = NDArray[np.float16]
+
+# What an engine returned: the outputs of each prediction, in the model's order.
+Outputs: TypeAlias = Sequence[Sequence[ArrayLike]]
 
 
 class Handwritten(nn.Module):
@@ -63,7 +67,7 @@ class LogSumExp(nn.Module):
         return torch.logsumexp(torch.cat([x] * self.CHANNELS, dim=1), dim=1, keepdim=True)
 
 
-def log_sum_exp(x: Any) -> NDArray[np.float64]:
+def log_sum_exp(x: ArrayLike) -> NDArray[np.float64]:
     """What `LogSumExp` computes, for any shape, float64."""
     return np.asarray(np.asarray(x, dtype=np.float64) + math.log(LogSumExp.CHANNELS))
 
@@ -84,7 +88,7 @@ class LogSoftmax(nn.Module):
         return torch.log_softmax(torch.cat([x, torch.zeros_like(x)], dim=1), dim=1)[:, :1]
 
 
-def log_softmax(x: Any) -> NDArray[np.float64]:
+def log_softmax(x: ArrayLike) -> NDArray[np.float64]:
     """What `LogSoftmax` computes, for any shape, float64."""
     return np.asarray(-reference.softplus(-np.asarray(x, dtype=np.float64)))
 
@@ -98,7 +102,7 @@ class SteepSoftplus(nn.Softplus):
         super().__init__(beta=self.BETA)
 
 
-def steep_softplus(x: Any) -> NDArray[np.float64]:
+def steep_softplus(x: ArrayLike) -> NDArray[np.float64]:
     """What `SteepSoftplus` computes, for any shape, float64."""
     scaled = np.asarray(x, dtype=np.float64) * SteepSoftplus.BETA
     return np.asarray(reference.softplus(scaled) / SteepSoftplus.BETA)
@@ -219,7 +223,7 @@ class Case(Protocol):
     def feeds(self) -> list[tuple[Half, ...]]:
         """The inputs of each prediction."""
 
-    def figures(self, predictions: Sequence[Sequence[Any]]) -> Figures:
+    def figures(self, predictions: Outputs) -> Figures:
         """Figures of what an engine returned for the feeds."""
 
     def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
@@ -242,7 +246,7 @@ class SweepCase:
     activation: Callable[[], nn.Module]
     kernel: int | None
     bare_shape: tuple[int, ...] = ()
-    want: Callable[[Any], Any] = reference.mish
+    want: Want = reference.mish
     rung: Rung = shapes.LADDERS["sweep"][0]
     by_what_entered: bool = False
 
@@ -270,7 +274,7 @@ class SweepCase:
         finite, special = self._tiles()
         return [(tile,) for tile in (*finite, *special)]
 
-    def figures(self, predictions: Sequence[Sequence[Any]]) -> Figures:
+    def figures(self, predictions: Outputs) -> Figures:
         finite, special = self._tiles()
         if len(predictions) != len(finite) + len(special):
             msg = f"The engine returned {len(predictions)} predictions for {len(finite) + len(special)} inputs."
@@ -282,12 +286,12 @@ class SweepCase:
             inputs, got, self.want(entered), covered=covered, specials=self._specials(predictions[len(finite) :])
         )
 
-    def inexact(self, predictions: Sequence[Sequence[Any]]) -> int:
+    def inexact(self, predictions: Outputs) -> int:
         """How many of the covered inputs entered the activation as another number."""
         entered, covered = self._entered(predictions)
         return int(np.count_nonzero((entered != fp16.finite_values()) & covered))
 
-    def _entered(self, predictions: Sequence[Sequence[Any]]) -> tuple[Half, NDArray[np.bool_]]:
+    def _entered(self, predictions: Outputs) -> tuple[Half, NDArray[np.bool_]]:
         """What entered the activation for each finite input that is covered, and which are; itself for the others."""
         inputs = fp16.finite_values()
         if self.kernel is None:
@@ -300,7 +304,7 @@ class SweepCase:
         near = np.isfinite(carried) & (np.abs(np.where(np.isfinite(carried), carried, 0) - x) <= NEAR * size)
         return np.where(near & ~exact, carried, inputs), near
 
-    def outputs(self, predictions: Sequence[Sequence[Any]]) -> Half:
+    def outputs(self, predictions: Outputs) -> Half:
         """What came out for every input: the finite ones in ascending order, then +inf, -inf and every NaN."""
         n_finite = len(self._tiles()[0])
         got = self._joined(predictions[:n_finite], self._activation_output)[: len(fp16.finite_values())]
@@ -344,7 +348,7 @@ class SweepCase:
         places = np.arange(math.prod(self.shape)).reshape(-1, self.shape[-1])
         return places[::2, ::2].ravel() if self.kernel else places.ravel()
 
-    def _specials(self, predictions: Sequence[Sequence[Any]]) -> dict[str, Half]:
+    def _specials(self, predictions: Outputs) -> dict[str, Half]:
         inputs = fp16.special_values()
         tiles = [self._half(prediction[self._activation_output]).ravel() for prediction in predictions]
         got = np.concatenate([tile[self._special_places()] for tile in tiles])[: len(inputs)]
@@ -354,10 +358,10 @@ class SweepCase:
             "nan": got[np.isnan(inputs)],
         }
 
-    def _joined(self, predictions: Sequence[Sequence[Any]], output: int) -> Half:
+    def _joined(self, predictions: Outputs, output: int) -> Half:
         return np.concatenate([self._half(prediction[output]).ravel() for prediction in predictions])
 
-    def _half(self, values: Any) -> Half:
+    def _half(self, values: ArrayLike) -> Half:
         array = np.asarray(values)
         if array.shape != self.shape:
             msg = f"The engine returned an output of shape {array.shape}; expected {self.shape}."
@@ -394,7 +398,7 @@ class OutputCase:
         values = np.linspace(-1.0, 1.0, math.prod(self.shape)) * self.scale
         return [(fp16.to_fp16(values).reshape(self.shape),)]
 
-    def figures(self, predictions: Sequence[Sequence[Any]]) -> Figures:
+    def figures(self, predictions: Outputs) -> Figures:
         (prediction,) = predictions
         return figures.outputs(fp16.to_fp16(prediction[0]), _whole_output(self))
 

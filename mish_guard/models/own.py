@@ -12,16 +12,21 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mish_guard.errors import UsageError
 from mish_guard.numerics import fp16
+from mish_guard.records import Document
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Names that are taken: what a file of a user is called must not stand in for them.
 _TAKEN = frozenset({"coremltools", "mish_guard", "numpy", "torch", *sys.stdlib_module_names})
@@ -36,7 +41,7 @@ class Own:
     reference: str
     folder: str
 
-    def build(self) -> Any:
+    def build(self) -> nn.Module:
         """The torch module; raises UsageError where there is none, with what its file said."""
         from torch import nn
 
@@ -46,7 +51,7 @@ class Own:
             raise UsageError(msg)
         return made
 
-    def want(self, x: Any) -> NDArray[np.float64]:
+    def want(self, x: ArrayLike) -> NDArray[np.float64]:
         """What the activation should give for float64 values of any shape, float64; raises UsageError."""
         given = np.array(x, dtype=np.float64)
         got = np.asarray(self._used(self.reference, lambda found: found(given.copy())))
@@ -62,7 +67,7 @@ class Own:
             msg = f"'{self.reference}' is not finite for every finite half-precision number."
             raise UsageError(msg)
 
-    def _used(self, dotted: str, use: Any) -> Any:
+    def _used(self, dotted: str, use: Callable[[Any], object]) -> object:
         """What `use` makes of the object that is called so; whatever a user's file raises becomes a UsageError."""
         module, _, attribute = dotted.rpartition(".")
         top = dotted.partition(".")[0]
@@ -84,7 +89,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         self._top, self._folder = top, folder
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: Any = None
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         del path, target
         if fullname == "coremltools":
@@ -104,7 +109,7 @@ def _only(top: str, folder: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def of(document: Mapping[str, Any], path: Path) -> tuple[Own, ...]:
+def of(document: Document, path: Path) -> tuple[Own, ...]:
     """The activations of a matrix file, read from the folder that it lies in."""
     folder = str(path.resolve().parent)
     return tuple(Own(name=name, folder=folder, **each) for name, each in document.get("activations", {}).items())

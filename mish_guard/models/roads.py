@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from mish_guard.errors import NotComparableError, UsageError
@@ -73,7 +73,7 @@ class RoadCase:
     def feeds(self) -> list[tuple[Half, ...]]:
         return [self._among_zeros(tile) for tile in self._tiles()]
 
-    def figures(self, predictions: Sequence[Sequence[Any]]) -> Figures:
+    def figures(self, predictions: Sequence[Sequence[ArrayLike]]) -> Figures:
         tiles_fed = self._tiles()
         if len(predictions) != len(tiles_fed):
             msg = f"The engine returned {len(predictions)} predictions for {len(tiles_fed)} inputs."
@@ -123,7 +123,7 @@ class RoadCase:
         with torch.no_grad():
             return np.asarray(module(torch.from_numpy(fed.astype(np.float64))).numpy(), dtype=np.float64)
 
-    def _half(self, values: Any) -> Half:
+    def _half(self, values: ArrayLike) -> Half:
         array = np.asarray(values)
         if array.shape != self.branch.shape:
             msg = f"The engine returned an output of shape {array.shape}; expected {self.branch.shape}."

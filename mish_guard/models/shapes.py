@@ -1,7 +1,7 @@
 """The routing ladder: shapes of one model, in the order in which the Neural Engine is offered them.
 
 Core ML decides by cost where an operation runs, so a model may stay on the CPU in one shape and be taken in another.
-A ladder is climbed until the activation is planned on the Neural Engine; `modules` builds a model on a rung.
+A ladder is climbed until the activation is planned on the Neural Engine; `networks` builds a model on a rung.
 """
 
 from __future__ import annotations

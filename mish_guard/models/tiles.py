@@ -11,10 +11,9 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mish_guard.numerics import fp16
 
@@ -25,7 +24,7 @@ Half = NDArray[np.float16]
 class Probe:
     """Inputs of a model, float64, and what then enters mish on the way to one output and what leaves it."""
 
-    feeds: tuple[NDArray[Any], ...]
+    feeds: tuple[NDArray[np.generic], ...]
     entering: NDArray[np.float64]
     leaving: NDArray[np.float64]
 
@@ -100,7 +99,7 @@ def probes(shape: Sequence[int]) -> list[NDArray[np.float64]]:
     return list(np.resize(np.asarray(PROBE, dtype=np.float64), (count, *shape)))
 
 
-def joined(tiles_got: Sequence[Any], shape: Sequence[int]) -> Half:
+def joined(tiles_got: Sequence[ArrayLike], shape: Sequence[int]) -> Half:
     """What came out for each of `tiles(shape)`, element by element, for `inputs(shape)`."""
     values = np.concatenate([np.asarray(tile, dtype=np.float16).ravel() for tile in tiles_got])
     return np.asarray(values[: len(inputs(shape))])

@@ -6,10 +6,11 @@ import itertools
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mish_guard.engines.emulator import culprit, package, profiles
 from mish_guard.engines.emulator.arithmetic import Arithmetic, Emulated, Exact
@@ -66,7 +67,7 @@ def run_saved(model: Model, given: str, names: Sequence[str]) -> tuple[Trial, ..
     return tuple(trials)
 
 
-def predict(graph: Graph, feeds: Mapping[str, Array], profile: str) -> dict[str, Array]:
+def predict(graph: Graph, feeds: Mapping[str, ArrayLike], profile: str) -> dict[str, Array]:
     """The outputs by name, in the type that the model declares."""
     values = _evaluated(graph, feeds, Emulated(profiles.option(profile)))
     tensors = itertools.chain(graph.inputs, *(node.outputs for node in graph.nodes))
@@ -79,7 +80,7 @@ def array(value: object) -> Array:
     return np.asarray(list(value.values()) if isinstance(value, dict) else value)
 
 
-def predict_saved(model: Any, inputs: Mapping[str, Any], profile: str) -> dict[str, Array]:
+def predict_saved(model: str | PathLike[str], inputs: Mapping[str, ArrayLike], profile: str) -> dict[str, Array]:
     """`predict` for a model on disk; see `mish_guard.predict`."""
     graph = package.load(Path(model), single=profiles.option(profile).keeps_single)
     strange = sorted(set(inputs) - {tensor.name for tensor in graph.inputs})
@@ -115,7 +116,7 @@ def feeds(graph: Graph, spelled: str) -> dict[str, Array]:
     return dict(found)
 
 
-def _evaluated(graph: Graph, feeds: Mapping[str, Array], arithmetic: Arithmetic) -> dict[str, Array]:
+def _evaluated(graph: Graph, feeds: Mapping[str, ArrayLike], arithmetic: Arithmetic) -> dict[str, Array]:
     try:
         return evaluate(graph, feeds, arithmetic)
     except MemoryError as error:
@@ -170,8 +171,8 @@ def _undefined(graph: Graph, got: Mapping[str, Array], exact: Mapping[str, Array
     return None
 
 
-def _has_nan(values: Any) -> bool:
-    return _is_array(values) and bool(np.isnan(values).any())
+def _has_nan(values: object) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype.kind == "f" and bool(np.isnan(values).any())
 
 
 def _error(got: Array, want: Array) -> tuple[float, float]:
@@ -215,7 +216,7 @@ def _drawn(tensor: Tensor, generator: np.random.Generator) -> Array:
     return drawn if tensor.dtype.is_float else np.zeros(shape, dtype=np.int64)
 
 
-def _loaded(path: Path) -> Any:
+def _loaded(path: Path) -> Array | dict[str, Array]:
     """An array, or arrays by name; never an object that would run code."""
     checked(path, MAX_INPUT)
     try:

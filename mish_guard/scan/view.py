@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mish_guard.engines.emulator import package
-from mish_guard.engines.emulator.graph import DType, Graph, Node, Operand, Ref, Tensor
+from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor
 from mish_guard.engines.emulator.reader import Model
+from mish_guard.engines.emulator.specification import Message
 from mish_guard.errors import UnsupportedOpError
 
 _PARAMETERS = ("x", "y", "z")
@@ -45,7 +45,7 @@ class View:
         node = self.producers.get(operand.name) if isinstance(operand, Ref) else None
         return self.producer(node.operands.get("x")) if node is not None and node.op in ("cast", "identity") else node
 
-    def constant(self, operand: Operand | None) -> Any:
+    def constant(self, operand: Operand | None) -> Array | str | None:
         """The value of a constant operand; None for everything else."""
         if isinstance(operand, Ref):
             return self.graph.constants.get(operand.name)
@@ -87,7 +87,7 @@ def _names_only(model: Model) -> Iterator[Node]:
             yield _node(_layer_op(layer), layer.name, layer.input, layer.output, DType.FP16)
 
 
-def _block(block: Any) -> Iterator[Node]:
+def _block(block: Message) -> Iterator[Node]:
     for operation in block.operations:
         if operation.type == "const":
             continue
@@ -100,7 +100,7 @@ def _block(block: Any) -> Iterator[Node]:
             yield from _block(inner)
 
 
-def _node(op: str, name: str, inputs: Any, outputs: Any, dtype: DType) -> Node:
+def _node(op: str, name: str, inputs: Iterable[str], outputs: Iterable[str], dtype: DType) -> Node:
     operands: dict[str, Operand] = {key: Ref(each) for key, each in zip(_PARAMETERS, inputs, strict=False) if each}
     return Node(
         op=op,
@@ -110,7 +110,7 @@ def _node(op: str, name: str, inputs: Any, outputs: Any, dtype: DType) -> Node:
     )
 
 
-def _layer_op(layer: Any) -> str:
+def _layer_op(layer: Message) -> str:
     kind = str(layer.WhichOneof("layer"))
     settings = getattr(layer, kind, None)
     if kind == "activation" and settings is not None:

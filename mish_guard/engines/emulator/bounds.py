@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -136,7 +135,7 @@ def _refuse(node: Node) -> Interval:
     raise UnsupportedOpError(msg)
 
 
-def _operand(operand: Operand, known: Mapping[str, Interval], graph: Graph) -> Any:
+def _operand(operand: Operand, known: Mapping[str, Interval], graph: Graph) -> Interval | Operand:
     if isinstance(operand, Ref):
         if operand.name in known:
             return known[operand.name]
