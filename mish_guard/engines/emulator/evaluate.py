@@ -22,8 +22,8 @@ from mish_guard.errors import EvaluationError, UnsupportedOpError, UsageError
 # What numpy and PyTorch raise for operands that do not fit together.
 _MISFITS = (ValueError, IndexError, KeyError, TypeError, RuntimeError, ArithmeticError, AttributeError)
 
-# Loops of a model that never end must not be ours: so many turns are made of all loops together.
-_MOST_TURNS = 100_000
+# Loops of a model that never end must not be ours: so many operations are run in all loops together.
+_MOST_IN_LOOPS = 100_000
 
 
 def evaluate(
@@ -113,7 +113,7 @@ class _Run:
     def __init__(self, arithmetic: Arithmetic, state: MutableMapping[str, Array]) -> None:
         self.state = state
         self._arithmetic = arithmetic
-        self._turns = 0
+        self._in_loops = 0
         self._control: dict[str, Callable[[Node, Any, Any], Any]] = {
             "cond": self._cond,
             "while_loop": self._while_loop,
@@ -185,9 +185,10 @@ class _Run:
             carried = self._outputs(body, carried, values, constants)
 
     def _turn(self, node: Node) -> None:
-        self._turns += 1
-        if self._turns > _MOST_TURNS:
-            msg = f"The loop '{node.name}' does not end: the loops of a model make {_MOST_TURNS} turns at most."
+        """One more turn of a loop; an empty one counts too."""
+        self._in_loops += 1 + sum(len(block.nodes) for block in node.blocks)
+        if self._in_loops > _MOST_IN_LOOPS:
+            msg = f"'{node.name}' does not end: the loops of a model run {_MOST_IN_LOOPS} operations at most."
             raise EvaluationError(msg)
 
     def _outputs(self, block: Graph, given: tuple[Any, ...], values: Any, constants: Any) -> tuple[Any, ...]:
