@@ -74,6 +74,7 @@ def _careful(x: torch.Tensor) -> torch.Tensor:
 NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "native-softplus": (nn.Softplus(), SHAPE),
     "log-of-one-plus-exp": (Of(lambda x: torch.log(torch.exp(x) + 1)), SHAPE),
+    "log-of-softmax": (nn.LogSoftmax(1), SHAPE),
     "log-sum-exp": (Of(lambda x: torch.logsumexp(x, 1)), SHAPE),
     "unclamped-ratio-of-exponentials": (Of(lambda x: torch.exp(x) / (torch.exp(x) + 2)), SHAPE),
     "sums-past-two-to-the-fifteen": (_heavy(), SHAPE),
@@ -87,10 +88,18 @@ NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "sound": (_sound(), (1, 3, 8, 8)),
     "careful": (Of(_careful), SHAPE),
     "sums": (_sums(), SHAPE),
+    "cumulative": (Of(lambda x: torch.logcumsumexp(x, 1)), SHAPE),
+    "older-format": (Of(lambda x: torch.cat([-x[:, 3:], x[:, :3]], 1)), SHAPE),
 }
 
 # Nets that no rule has anything to say of.
 CLEAN = {"sound", "careful", "sums"}
+
+# Hazards in another dress.
+DRESSED = {
+    "cumulative": {"log-sum-exp", "not-implemented-on-the-engine"},
+    "older-format": {"slice-with-an-offset"},
+}
 
 
 def _converted(name: str, folder: Path) -> Path:
@@ -108,6 +117,8 @@ def _saved(name: str, folder: Path) -> Path:
     precision: Any = ct.precision.FLOAT16
     if name == "single-precision-island":
         precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.op_type != "tanh")
+    if name == "older-format":
+        return _saved_network(net, example, folder)
     model = ct.convert(
         jit.trace(net.eval(), example),
         inputs=[ct.TensorType(name="x", shape=shape, dtype=np.float32)],
@@ -123,6 +134,17 @@ def _saved(name: str, folder: Path) -> Path:
         model = coreml.linear_quantize_weights(model, coreml.OptimizationConfig(global_config=settings))
     path = folder / f"{name}.mlpackage"
     model.save(str(path))
+    return path
+
+
+def _saved_network(net: nn.Module, example: torch.Tensor, folder: Path) -> Path:
+    """A net in the format before ML programs."""
+    import coremltools as ct
+
+    jit: Any = torch.jit
+    inputs = [ct.TensorType(name="x", shape=tuple(example.shape))]
+    path = folder / "older.mlmodel"
+    ct.convert(jit.trace(net.eval(), example), inputs=inputs, convert_to="neuralnetwork").save(str(path))
     return path
 
 
@@ -143,12 +165,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.mark.parametrize("name", NETS)
 def test_each_net_shows_its_hazard_and_no_other(name: str, saved: Callable[[str], Path]) -> None:
     found = {each.rule for each in rules.scan(view(reader.open_model(saved(name))))}
-    assert found == ({name} if name in RULES else set())
+    assert found == DRESSED.get(name, {name} if name in RULES else set())
 
 
 def test_every_rule_has_a_net_evidence_and_advice() -> None:
     facts = {fact.id for fact in replay.load()}
-    assert set(RULES) == set(NETS) - CLEAN
+    assert set(RULES) == set(NETS) - CLEAN - set(DRESSED)
     for rule in RULES.values():
         assert rule.evidence
         assert set(rule.evidence) <= facts, rule.id

@@ -31,7 +31,9 @@ SMALL_INPUT = 16.0
 
 # Stand-alone only: casts and states run as parts of a program.
 _PARTS = frozenset({"cast", "identity", "read_state", "make_list", "list_length"})
-_ELEMENTWISE = frozenset({"add", "sub", "mul", "real_div", "maximum", "minimum", "reduce_sum", "square", "inverse"})
+_ELEMENTWISE = frozenset(
+    {"add", "sub", "mul", "real_div", "maximum", "minimum", "reduce_sum", "cumsum", "square", "inverse"}
+)
 _PRODUCTS = frozenset({"conv", "linear", "matmul"})
 _CLAMPING = frozenset({"clip", "minimum", "maximum"})
 
@@ -98,15 +100,24 @@ def _log_of_one_plus_exp(view: View, ranges: Ranges) -> Iterator[tuple[Node, str
             yield node, "the sum under the logarithm can reach 2^15, where it becomes 0"
 
 
-@_rule("F19 F20 F22", "subtract the maximum first: m + log(sum(exp(x - m)))")
+@_rule("F19 F20 F22 F23", "subtract the maximum first: m + log(sum(exp(x - m)))")
 def _log_sum_exp(view: View, ranges: Ranges) -> Iterator[tuple[Node, str]]:
     for node in _engine(view, "reduce_log_sum_exp"):
         if ranges.of(node.operands.get("x"))[1] > 0:
             yield node, "the sum is taken without a shift by the maximum: past 65504 the result is 0"
     for node in _engine(view, "log"):
         summed = view.producer(node.operands.get("x"))
-        if summed is not None and summed.op == "reduce_sum" and _grown_exp(view, ranges, summed):
+        if summed is not None and summed.op in ("reduce_sum", "cumsum") and _grown_exp(view, ranges, summed):
             yield node, "the sum of exponentials under the logarithm can overflow"
+
+
+@_rule("F23 F39", "write (x - max(x)) - log(sum(exp(x - max(x)))), which takes no logarithm of 0")
+def _log_of_softmax(view: View, ranges: Ranges) -> Iterator[tuple[Node, str]]:
+    del ranges
+    for node in _engine(view, "log"):
+        probability = view.producer(node.operands.get("x"))
+        if probability is not None and probability.op == "softmax" and not _has_epsilon(view, node):
+            yield node, "a small probability is 0 in half precision, and log(0) is -45440, whatever the input was"
 
 
 @_rule("C3 C5 F48 U4", "clamp what goes into exp, or subtract the maximum first, so that no quotient is inf / inf")
@@ -160,14 +171,20 @@ def _not_implemented_on_the_engine(view: View, ranges: Ranges) -> Iterator[tuple
 
 @_rule("F57 F77", "slice another axis, start at 0, or keep values below 4094")
 def _slice_with_an_offset(view: View, ranges: Ranges) -> Iterator[tuple[Node, str]]:
-    for node in _engine(view, "slice_by_index", "slice_by_size"):
-        begin = view.constant(node.operands.get("begin"))
-        mask = view.constant(node.operands.get("begin_mask"))
-        if not isinstance(begin, np.ndarray) or not begin.size or (isinstance(mask, np.ndarray) and mask.ravel()[-1]):
-            continue
+    for node in _engine(view, "slice_by_index", "slice_by_size", "nn_slice"):
         is_large = max(map(abs, ranges.of(node.operands.get("x")))) > ENCODED
-        if begin.ravel()[-1] != 0 and is_large and node.outputs[0].dtype.is_float:
+        if is_large and node.outputs[0].dtype.is_float and _starts_inside(view, node):
             yield node, "a slice of the last axis that does not start at 0 makes values beyond 4094 inf on M1 and M2"
+
+
+def _starts_inside(view: View, node: Node) -> bool:
+    """Whether a slice is known to begin behind the first element of the last axis."""
+    if node.op == "nn_slice":
+        return view.constant(node.operands.get("axis")) == -1 and view.constant(node.operands.get("start")) != 0
+    begin, mask = (view.constant(node.operands.get(name)) for name in ("begin", "begin_mask"))
+    if not isinstance(begin, np.ndarray) or not begin.size or (isinstance(mask, np.ndarray) and mask.ravel()[-1]):
+        return False
+    return bool(begin.ravel()[-1] != 0)
 
 
 @_rule("F77", "keep the activations in front of it below 4094, or leave these weights in half precision")
@@ -223,7 +240,7 @@ def _has_epsilon(view: View, node: Node) -> bool:
 
 def _grown_exp(view: View, ranges: Ranges, node: Node | None) -> bool:
     """Whether a result is made of an exp by sums and can reach 2**15."""
-    if node is None or node.op not in ("exp", "add", "reduce_sum"):
+    if node is None or node.op not in ("exp", "add", "reduce_sum", "cumsum"):
         return False
     return bool(_exponentials(view, ranges, node))
 
