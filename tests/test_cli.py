@@ -206,6 +206,16 @@ def test_lowerings_prints_every_lowering_with_measured_figures(invoke: Invoke) -
     assert all(row["figures"]["n_total"] == 63488 for row in rows)
 
 
+def test_doctor_does_not_send_to_the_emulator_who_can_convert_nothing(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "coremltools.libmilstoragepython", None)
+    ended = invoke("doctor")
+    assert ended.code == ExitCode.BROKEN
+    assert "coremltools, which lacks a library, converts nothing" in ended.first_line
+    assert "Next: Without it coremltools says 'BlobWriter not loaded'." in ended.out
+
+
 @pytest.mark.skipif(machine.is_mac(), reason="asserts what a machine without Core ML is told")
 def test_doctor_says_what_is_missing(invoke: Invoke) -> None:
     ended = invoke("doctor")

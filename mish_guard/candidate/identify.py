@@ -18,6 +18,7 @@ from mish_guard.records import CONVERTERS, Candidate
 def identify(who: Interpreter, lowering: str) -> Candidate:
     """What is judged, by its files alone: nothing is imported. Raises as `locate` does."""
     folder = locate.tree(who)
+    locate.check_libraries(folder)
     tree_sha256 = locate.digest(folder)
     build = locate.build_record(who, tree_sha256)
     return Candidate(

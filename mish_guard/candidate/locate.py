@@ -23,6 +23,9 @@ _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _FIND = "import importlib.util as u; s = u.find_spec('coremltools'); print(s.origin if s else '')"
 _SECONDS = 60.0
 
+# The native libraries without which coremltools saves no model.
+_SAVING = ("libmilstoragepython", "libmodelpackage")
+
 # How the names of those pipelines begin that coremltools runs before and after the one that a user may choose.
 _STAGES = ("frontend_", "backend_")
 
@@ -73,6 +76,17 @@ def tree(who: Interpreter) -> Path:
         msg = f"'{who.python}' has no coremltools. Install one there, or name another candidate."
         raise MachineError(msg)
     return found.parent
+
+
+def check_libraries(folder: Path) -> None:
+    """Raise MachineError for a coremltools without the native libraries that save a model, as a plain clone is."""
+    missing = [name for name in _SAVING if not any(folder.glob(f"{name}*"))]
+    if missing:
+        msg = (
+            f"'{folder}' holds no {' and no '.join(missing)}: without its native libraries coremltools saves no model. "
+            f"A plain clone has none; `ci/gate --coremltools dir:{folder.parent}` supplies them."
+        )
+        raise MachineError(msg)
 
 
 def digest(folder: Path) -> str:

@@ -20,6 +20,8 @@ _READY = {
     ExitCode.BROKEN: "BROKEN: Core ML cannot be used here; the emulator can (--engine emulator)",
 }
 
+_NOTHING = "BROKEN: Core ML cannot be used here, and coremltools, which lacks a library, converts nothing to emulate"
+
 _WHAT = {True: ": everything, the Neural Engine included", False: " for what was asked: no Neural Engine"}
 
 
@@ -36,12 +38,14 @@ def show(places: Sequence[str], *, form: Format) -> ExitCode:
         document = {"exit_code": int(code), "checks": [dataclasses.asdict(check) for check in checks]}
         click.echo(json.dumps(document, indent=1, allow_nan=False))
         return code
-    click.echo(_READY[code] + (_WHAT[wanted] if code is ExitCode.PASS else ""))
+    lacking = [check.fix for check in checks if check.name in doctor.SAVING and check.outcome is Outcome.FAIL]
+    click.echo((_NOTHING if lacking else _READY[code]) + (_WHAT[wanted] if code is ExitCode.PASS else ""))
     for check in checks:
         click.echo(f"{check.outcome.value:5}{check.name}: {check.detail}")
         if check.outcome is not Outcome.OK and check.fix:
             click.echo(f"       {check.fix}")
-    repair = next((check.fix for check in checks if check.outcome is Outcome.FAIL and check.fix), None)
+    failing = [*lacking, *(check.fix for check in checks if check.outcome is Outcome.FAIL)]
+    repair = next(filter(None, failing), None)
     wants_repair = repair is not None and code is not ExitCode.PASS
     click.echo(f"Next: {repair}" if wants_repair else "Next: mish-guard gate --engine coreml")
     return code

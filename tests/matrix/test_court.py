@@ -86,6 +86,15 @@ def test_a_folder_without_coremltools_is_told(judge: Judge, tmp_path: Path) -> N
     assert "is no candidate. Name a Python" in ended.err
 
 
+def test_a_tree_without_its_native_libraries_is_not_blamed(judge: Judge, tmp_path: Path) -> None:
+    tree = trees.tree(tmp_path / "tree", trees.with_mish(trees.GOOD))
+    for library in (tree / "coremltools").glob("lib*"):
+        library.unlink()
+    ended = judge(tree)
+    assert (ended.code, ended.out) == (ExitCode.BROKEN, "")
+    assert "holds no libmilstoragepython and no libmodelpackage" in ended.err
+
+
 def test_nothing_in_the_working_folder_or_the_environment_has_a_say(
     small_matrix: Path, small_baselines: Path, bad: Path, tmp_path: Path
 ) -> None:

@@ -24,7 +24,8 @@ from mish_guard.errors import ExitCode, MachineError
 from mish_guard.models import controls
 from mish_guard.records import Document, Role
 
-LIBRARIES = ("libcoremlpython", "libmilstoragepython", "libmodelpackage")
+SAVING = ("libmilstoragepython", "libmodelpackage")
+LIBRARIES = ("libcoremlpython", *SAVING)
 
 # MLComputePlan came with macOS 14.4: https://developer.apple.com/documentation/coreml/mlcomputeplan
 _OLDEST_MACOS = (14, 0)
