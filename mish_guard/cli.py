@@ -212,15 +212,13 @@ _base = click.option(
 _matrix = click.option("--matrix", type=_FILE, envvar="MISH_GUARD_MATRIX", help="Matrix file. [the one in the package]")
 
 
-def _forms(*names: str) -> click.Choice[str]:
-    return click.Choice(names)
-
-
 _judged_format = click.option(
-    "--format", "form", type=_forms("text", "json", "markdown"), default="text", show_default=True
+    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True
 )
 _format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-_paged_format = click.option("--format", "form", type=_forms("text", "json", "html"), default="text", show_default=True)
+_paged_format = click.option(
+    "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True
+)
 _html = click.option("--html", is_flag=True, help="One page, self-contained: the same as --format html.")
 _verbose = click.option(
     "-v",
@@ -357,7 +355,7 @@ def judge(results: Path, baselines: Path | None, base: Path | None, form: str) -
 @click.argument("second", metavar="[B]", type=_FILE, required=False)
 @_baselines
 @_base
-@click.option("--format", "form", type=_forms("text", "json", "markdown", "html", "svg"), default="text")
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown", "html", "svg"]), default="text")
 @_verbose
 def compare(first: Path, second: Path | None, baselines: Path | None, base: Path | None, form: str) -> int:
     """Lay A and B beside each other: results, baselines or *.obtained.json. Without B, judge A as `judge` does."""

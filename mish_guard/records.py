@@ -316,10 +316,10 @@ class Candidate:
     """The coremltools tree under test and the lowering it was asked to use.
 
     `converter_sha256` is the hash of the converter of mish that converted, `converter_line` where it stands in the
-    tree's ops.py, `tree_sha256` that of the installed files
-    of coremltools. `replaced` names the lowering that a build, or `--lowering`, put in place of the tree's own
-    converter; None for a tree that is judged as it is. `source`, `commit`, `native` and `diff` (what was patched, as a
-    unified diff) are known of a tree that `ci/build_coremltools.py` built.
+    tree's ops.py, `tree_sha256` the hash of the installed files of coremltools. `replaced` names the lowering that a
+    build, or `--lowering`, put in place of the tree's own converter; None for a tree that is judged as it is. `source`,
+    `commit`, `native` and `diff` (what was patched, as a unified diff) are known of a tree that
+    `ci/build_coremltools.py` built.
     """
 
     coremltools: str

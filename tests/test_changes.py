@@ -8,7 +8,7 @@ import pytest
 
 from mish_guard.judge import baseline_diff
 from mish_guard.records import Measurement
-from mish_guard.report import text
+from mish_guard.report import differences
 from mish_guard.results import baseline
 
 KEY = "sweep/mish-k1/torchscript/mlprogram-fp16@ane"
@@ -55,7 +55,8 @@ def test_the_binade_that_changed_most_is_shown_and_not_the_largest(cell: Measure
     assert change.how == "worse"
     assert change.moved is not None
     assert (change.moved.name, change.moved.after) == (name, 31.8)
-    (row,) = [line for line in text.changed(baseline_diff.between({KEY: cell}, {KEY: after})) if KEY in line]
+    shown = differences.text(baseline_diff.between({KEY: cell}, {KEY: after}), width=1000)
+    (row,) = [line for line in shown.splitlines() if KEY in line]
     assert f"{name} " in row
     assert "31.8" in row
 

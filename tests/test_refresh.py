@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,6 +156,33 @@ def test_the_baseline_of_an_older_mish_guard_is_replaced_and_a_part_of_the_matri
     monkeypatch.setattr(command, "measure", lambda *_: dataclasses.replace(run, partial="sweep/*"))
     refused = small(*REFRESH)
     assert (refused.code, "whole matrix" in refused.err) == (ExitCode.USAGE, True)
+
+
+def test_nobody_else_measures_into_the_folder_while_baselines_are_measured(
+    small: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held: list[bool] = []
+
+    def measure(*_: object) -> Run:
+        held.append(_is_held(tmp_path / "o"))
+        return dataclasses.replace(made(), partial="sweep/*")
+
+    monkeypatch.setattr(command, "measure", measure)
+    assert small(*REFRESH).code == ExitCode.USAGE
+    assert held == [True, True]
+    assert not _is_held(tmp_path / "o")
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether somebody holds the lock of a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def test_a_gap_that_closes_is_stored_and_its_cell_required_from_then_on(

@@ -1,7 +1,9 @@
 """Build a coremltools tree with a patched mish converter, and prove that what is imported is what was built.
 
-`source` fetches a tree into a copy of our own, `patch` rewrites the converter, `native` supplies the native libraries,
-`wheel` packs, `environment` installs beside the running environment, `prove` checks; `pipeline` is all of it in order.
+`pin` says which tree a checkout judges, `source` fetches it into a copy of our own, `patch` rewrites the converter,
+`native` supplies the native libraries (`cache` keeps them), `wheel` packs, `venv` installs beside the running
+environment, `proof` checks; `pipeline` is all of it in order. `locate` and `identify` say which tree is judged, built
+here or not.
 """
 
 from __future__ import annotations

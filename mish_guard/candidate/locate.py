@@ -19,6 +19,9 @@ from mish_guard.records import Offered
 # What `ci/build_coremltools.py` leaves in an environment that it made, beside the folder of the tree.
 RECORD = "mish-guard-build.json"
 
+# The version of a tree that tells none.
+UNKNOWN = "unknown"
+
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _FIND = "import importlib.util as u; s = u.find_spec('coremltools'); print(s.origin if s else '')"
 _SECONDS = 60.0
@@ -98,12 +101,12 @@ def digest(folder: Path) -> str:
 
 
 def version(folder: Path) -> str:
-    """What the tree's version.py says of itself, read and not imported; 'unknown' where it says nothing."""
+    """What the tree's version.py says of itself, read and not imported; `UNKNOWN` where it says nothing."""
     try:
         found = _VERSION.search((folder / "version.py").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
-        return "unknown"
-    return "unknown" if found is None else found[1]
+        return UNKNOWN
+    return UNKNOWN if found is None else found[1]
 
 
 def offered(folder: Path) -> Offered:

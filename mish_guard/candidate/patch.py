@@ -11,8 +11,9 @@ from pathlib import Path
 
 from mish_guard.errors import UsageError
 from mish_guard.models import lowerings
+from mish_guard.records import CONVERTERS
 
-OPS = Path("coremltools/converters/mil/frontend/torch/ops.py")
+OPS = Path(CONVERTERS)
 
 _DECORATOR = "register_torch_op"
 _RELEASED = ["softplus", "tanh", "mul"]

@@ -17,10 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mish_guard.candidate import BuildError
+from mish_guard.candidate import BuildError, locate
 from mish_guard.errors import UsageError
 
-_VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 # pip, git and make close with a line that something failed; what failed stands above it.
 _ERROR = re.compile(r"\b(error|fatal|No rule)\b", re.IGNORECASE)
 _SUMMARY = re.compile(
@@ -82,12 +81,11 @@ def fetch(spec: Spec, folder: Path, downloads: Path) -> Tree:
     Raises UsageError for a place that is no coremltools tree, BuildError for a download or clone that fails.
     """
     commit = {"git": _clone, "dir": _copy, "sdist": _unpack}[spec.kind](spec, folder, downloads)
-    version_file = folder / "coremltools" / "version.py"
-    found = _VERSION.search(version_file.read_text(encoding="utf-8")) if version_file.exists() else None
-    if found is None:
+    version = locate.version(folder / "coremltools")
+    if version == locate.UNKNOWN:
         msg = f"{spec} holds no coremltools: coremltools/version.py with a __version__ is missing."
         raise UsageError(msg)
-    return Tree(folder=folder, spec=spec, version=found[1], commit=commit or f"sha256-{digest(folder)}")
+    return Tree(folder=folder, spec=spec, version=version, commit=commit or f"sha256-{digest(folder)}")
 
 
 def digest(folder: Path) -> str:

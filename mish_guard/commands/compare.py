@@ -13,7 +13,7 @@ from mish_guard.errors import ExitCode, UsageError
 from mish_guard.judge import baseline_diff
 from mish_guard.judge.baseline_diff import Changes
 from mish_guard.records import CellKey, Measurement
-from mish_guard.report import differences, table
+from mish_guard.report import differences
 from mish_guard.report.formats import Format
 from mish_guard.results import baseline, run_file
 
@@ -44,7 +44,7 @@ def _written(found: Changes, old: dict[str, Measurement], new: dict[str, Measure
         return differences.picture(old, new) + "\n"
     if form is Format.HTML:
         return differences.page(found, old, new) + "\n"
-    return differences.text(found, table.render, width=screen.width()) + "\n"
+    return differences.text(found, width=screen.width()) + "\n"
 
 
 def _cells(path: Path) -> dict[str, Measurement]:

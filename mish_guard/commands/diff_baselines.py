@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from mish_guard.commands import screen
 from mish_guard.errors import ExitCode, UsageError
 from mish_guard.judge import baseline_diff
-from mish_guard.report import markdown, text
+from mish_guard.report import differences
 from mish_guard.report.formats import Format
 from mish_guard.results import baseline
 
@@ -21,5 +22,8 @@ def show(before: Path, after: Path, *, form: Format) -> ExitCode:
             raise UsageError(msg)
     old, new = (baseline.load_all(folder) for folder in (before, after))
     found = baseline_diff.between(baseline_diff.cells_of(old), baseline_diff.cells_of(new))
-    click.echo(markdown.changed(found).rstrip() if form is Format.MARKDOWN else "\n".join(text.changed(found)))
+    if form is Format.MARKDOWN:
+        click.echo(differences.markdown(found, "Baselines"), nl=False)
+    else:
+        click.echo(differences.text(found, width=screen.width()))
     return ExitCode.PASS

@@ -1,4 +1,4 @@
-"""`gate`, `run` and `compare`: measure, judge, report."""
+"""`gate` and `run`: measure, judge, report."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def gate(
         baseline.load_all(folder)  # a mistake in one is told now, not when all is measured
     with files.locked(out, "results"):
         measure(order, out)
-        judgement = _judged(out / RESULTS, baselines=baselines, base=base, out=out, form=form)
+        judgement = _judged(out, baselines=baselines, base=base, form=form)
         if report is not None:
             judge.report_all(out / RESULTS, baselines=baselines, base=base, folder=report)
     return ExitCode.PASS if allow_unarmed and judgement.lacks_only_a_neural_engine else judgement.exit_code
@@ -75,16 +75,10 @@ def run(order: Order, *, out: Path) -> ExitCode:
     return ExitCode.PASS
 
 
-def compare(results: Path, *, baselines: Path, base: Path | None, out: Path | None, form: Format) -> ExitCode:
-    """Judge a results file; with `out`, leave the reports there."""
-    return _judged(results, baselines=baselines, base=base, out=out, form=form).exit_code
-
-
-def _judged(results: Path, *, baselines: Path, base: Path | None, out: Path | None, form: Format) -> Judgement:
-    measured = run_file.read_run(results)
+def _judged(out: Path, *, baselines: Path, base: Path | None, form: Format) -> Judgement:
+    measured = run_file.read_run(out / RESULTS)
     judgement = verdict.judge(measured, baseline.load_for(measured, baselines, base), defects.load_defects())
-    if out is not None:
-        _leave_reports(judgement, out)
+    _leave_reports(judgement, out)
     screen.show(facts.gather(judgement), form)
     return judgement
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from mish_guard import files
+from mish_guard.commands import screen
 from mish_guard.commands.gate import check, measure
 from mish_guard.errors import ExitCode, GuardError, OutdatedFileError, UsageError
 from mish_guard.judge import baseline_diff, defects, verdict
@@ -16,7 +17,7 @@ from mish_guard.judge.status import Status
 from mish_guard.judge.verdict import Judgement, Verdict
 from mish_guard.matrix.order import Order
 from mish_guard.records import Measurement, Run
-from mish_guard.report import text
+from mish_guard.report import differences
 from mish_guard.results import baseline
 from mish_guard.results.baseline import Baseline
 
@@ -40,11 +41,11 @@ def refresh(
     if not reason.strip():
         msg = "A baseline needs a reason: mish-guard refresh --reason 'why the figures changed'."
         raise UsageError(msg)
-    with files.locked(out, "results"):
-        check(order, out)
+    check(order, out)
     with contextlib.suppress(OutdatedFileError):
         baseline.load_all(baselines)  # a mistake in one is told now; one of an older mish-guard is replaced
-    runs = [measure(order, out) for _ in range(repeats)]
+    with files.locked(out, "results"):
+        runs = [measure(order, out) for _ in range(repeats)]
     run = runs[-1]
     old = _stored(run, baselines)
     judgement = verdict.judge(run, old, defects.load_defects())
@@ -120,7 +121,7 @@ def _texts(run: Run, folder: Path, *, reason: str, repeats: int) -> dict[Path, s
 def _show(run: Run, old: Mapping[str, Baseline], texts: Mapping[Path, str]) -> None:
     click.echo(f"STORED: {len(texts)} baselines")
     after = {key: cell for key, cell in run.measurements.items() if not cell.key.role.is_control}
-    click.echo("\n".join(text.changed(baseline_diff.between(baseline_diff.cells_of(old), after))))
+    click.echo(differences.text(baseline_diff.between(baseline_diff.cells_of(old), after), width=screen.width()))
     click.echo("")
     for path in texts:
         click.echo(f"wrote {path}")

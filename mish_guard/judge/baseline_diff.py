@@ -16,7 +16,7 @@ from mish_guard.results.baseline import Baseline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One cell before and after; None where it does not exist. `how` is one word."""
+    """One cell before and after; None where it does not exist. `how` tells what became of it."""
 
     cell: str
     how: str

@@ -10,7 +10,7 @@ from mish_guard.judge.status import Row
 from mish_guard.judge.verdict import Finding
 from mish_guard.numerics.fp16 import hex_bits
 from mish_guard.records import BadInterval, Role
-from mish_guard.report.facts import Facts, Worst
+from mish_guard.report.facts import Facts
 from mish_guard.report.findings import Kind
 from mish_guard.results.run_file import SCHEMA_VERSION
 
@@ -72,8 +72,8 @@ def _kind(kind: Kind) -> dict[str, object]:
     return {"name": kind.name, "count": len(kind.members), "first": first.cell, "message": first.message}
 
 
-def _worst(each: Worst) -> dict[str, object]:
-    return {"cell": each.finding.cell, "moved": None if each.moved is None else dataclasses.asdict(each.moved)}
+def _worst(finding: Finding) -> dict[str, object]:
+    return {"cell": finding.cell, "moved": None if finding.moved is None else dataclasses.asdict(finding.moved)}
 
 
 def _finding(finding: Finding) -> dict[str, object]:

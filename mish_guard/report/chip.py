@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mish_guard.judge import compare
 from mish_guard.numerics import ceiling
-from mish_guard.records import Measurement, Role, Run
+from mish_guard.records import Device, Measurement, Role, Run
 
 NEURAL_ENGINE = "cpu-and-ne"
 
@@ -98,10 +98,8 @@ def _planned(cells: list[Measurement]) -> str:
 
 
 def _devices(cells: list[Measurement]) -> str:
-    devices = [
-        str(getattr(each, "value", each)) for cell in cells if cell.placement for each in cell.placement.ops.values()
-    ]
-    unknown = sum(device == "unknown" for device in devices)
+    devices = [each for cell in cells if cell.placement for each in cell.placement.ops.values()]
+    unknown = devices.count(Device.UNKNOWN)
     return f"{unknown} of {len(devices)} have none" if devices else "not measured"
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
-from mish_guard.judge import compare
 from mish_guard.judge.baseline_diff import Change, Changes
 from mish_guard.records import Figures, Measurement
-from mish_guard.report import html, pictures, words
-from mish_guard.report import markdown as faces
+from mish_guard.report import html, pictures, table, words
+from mish_guard.report.markdown import table as markdown_table
 
-_COLUMNS = ("cell", "change", "where it changed most", "ulp before", "ulp after")
+_COLUMNS = ("cell", "change", "binade that changed most", "ulp before", "ulp after")
 
 
 def rows(found: Changes) -> list[tuple[str, ...]]:
@@ -19,20 +18,21 @@ def rows(found: Changes) -> list[tuple[str, ...]]:
     return [_row(each) for each in found.moved]
 
 
-def text(found: Changes, render: Callable[[Sequence[str], Sequence[Sequence[str]]], str], *, width: int) -> str:
+def text(found: Changes, *, width: int) -> str:
     """The counts, then the table; on a narrow screen each cell on lines of its own."""
     made = rows(found)
     if not made:
         return found.summary
-    drawn = render(_COLUMNS, made)
+    drawn = table.render(_COLUMNS, made)
     if max(map(len, drawn.splitlines())) > width:
         drawn = "\n".join(f"{row[0]}\n  {row[1]}, {row[2]}: {row[3]} ulp before, {row[4]} after" for row in made)
     return f"{found.summary}\n\n{drawn}"
 
 
-def markdown(found: Changes) -> str:
-    """The counts and the table in Markdown; newline at the end."""
-    return "\n".join([f"**{found.summary}**", "", *faces.table(_COLUMNS, rows(found))]) + "\n"
+def markdown(found: Changes, of: str = "Compared") -> str:
+    """The counts of what is called so, and the table where there is one, in Markdown; newline at the end."""
+    drawn = ["", *markdown_table(_COLUMNS, rows(found))] if found.moved else []
+    return "\n".join([f"**{of}**: {found.summary}.", *drawn]) + "\n"
 
 
 def document(found: Changes) -> dict[str, object]:
@@ -72,15 +72,11 @@ def _caption(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> 
 
 
 def _row(each: Change) -> tuple[str, ...]:
-    moved = compare.moved(each.after, each.before)
-    if moved is None:
-        return each.cell, each.how, "-", "-", "-"
-    return each.cell, each.how, moved.name, words.number(moved.before), words.number(moved.after)
+    return each.cell, each.how, *words.moved(each.moved)
 
 
 def _moved(each: Change) -> dict[str, object] | None:
-    moved = compare.moved(each.after, each.before)
-    return None if moved is None else dataclasses.asdict(moved)
+    return None if each.moved is None else dataclasses.asdict(each.moved)
 
 
 def _named(old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> dict[str, Figures]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from mish_guard import commands_to_type
 from mish_guard.errors import ExitCode
-from mish_guard.judge.compare import Moved
 from mish_guard.judge.status import Row, Status
 from mish_guard.judge.verdict import Finding, Judgement, Verdict, measured_neural_engines, untaken_ladders
 from mish_guard.records import Attempt, Candidate, CellKey, Covered, Document, Family, Figures, Measurement, Role, Run
@@ -54,14 +53,6 @@ class Strip:
     def works(self) -> bool:
         """Whether there were any, and all of them did."""
         return 0 < self.of == self.good
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worst:
-    """A finding among the worst, with the binade that changed most."""
-
-    finding: Finding
-    moved: Moved | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +127,7 @@ class Facts:
     counts: Mapping[str, int]
     findings: tuple[Finding, ...]
     kinds: tuple[Kind, ...]
-    worst: tuple[Worst, ...]
+    worst: tuple[Finding, ...]
     subject: Subject | None
     gaps: tuple[Gap, ...]
     gap_defects: Mapping[str, str]
@@ -163,14 +154,14 @@ def gather(judgement: Judgement) -> Facts:
     """The facts of a judgement."""
     run = judgement.run
     armed = "armed" if judgement.armed else "not armed"
-    worst = tuple(_worst(judgement))
+    worst = _worst(judgement)
     return Facts(
         verdict=judgement.verdict,
         exit_code=judgement.exit_code,
         armed=judgement.armed,
         reason=judgement.reason,
         headline=f"{judgement.verdict.value} ({armed}): {judgement.reason}",
-        meaning=meaning.sentence(judgement, [(each.finding, each.moved) for each in worst]),
+        meaning=meaning.sentence(judgement, worst),
         evidence=_evidence(run),
         candidate=run.candidate,
         strips=tuple(_strips(judgement)),
@@ -211,7 +202,7 @@ def next_step(facts: Facts) -> str:
     if facts.exit_code is ExitCode.FAIL:
         only_worse = not any(each.status in (Status.OVER_CEILING, Status.FAILS) for each in facts.findings)
         intended = f"; if the change is meant: {commands_to_type.refresh()}" if only_worse else ""
-        return f"Next: {commands_to_type.explain(facts.worst[0].finding.cell)}{intended}"
+        return f"Next: {commands_to_type.explain(facts.worst[0].cell)}{intended}"
     if facts.exit_code is ExitCode.LOST:
         return f"Next: restore the cells, or store a new baseline: {commands_to_type.refresh()}"
     # Where the negative control is not caught, `refresh` stores nothing either.
@@ -261,21 +252,19 @@ def _strips(judgement: Judgement) -> Iterator[Strip]:
         yield Strip(role=role, must=must, good=len(good), of=len(rows))
 
 
-def _worst(judgement: Judgement) -> Iterator[Worst]:
+def _worst(judgement: Judgement) -> tuple[Finding, ...]:
     """The first finding of every kind, the most telling first; then more that are over a ceiling or worse."""
     ordered = kinds(judgement.findings)
     firsts = [kind.members[0] for kind in ordered]
     others = [
         each for kind in ordered for each in kind.members[1:] if each.status in (Status.OVER_CEILING, Status.WORSE)
     ]
-    for finding in [*firsts, *others][:MOST_WORST]:
-        yield Worst(finding=finding, moved=finding.moved)
+    return tuple([*firsts, *others][:MOST_WORST])
 
 
 def _subject(judgement: Judgement) -> Subject | None:
     """The worst cell with binades, else one of the candidate at a Neural Engine, else any of the candidate."""
-    worst = [each.finding for each in _worst(judgement)]
-    bad = {finding.cell: number for number, finding in enumerate(worst) if finding.status in _BAD}
+    bad = {finding.cell: number for number, finding in enumerate(_worst(judgement)) if finding.status in _BAD}
     engines = judgement.run.neural_engines
 
     def order(row: Row) -> tuple[int, bool, bool, bool]:

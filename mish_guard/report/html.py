@@ -225,4 +225,4 @@ def _provenance(facts: Facts) -> Iterator[tuple[str, str]]:
 def _commands(facts: Facts) -> Iterator[str]:
     yield commands_to_type.gate(facts.evidence.places)
     for each in facts.worst[:3]:
-        yield commands_to_type.explain(each.finding.cell)
+        yield commands_to_type.explain(each.cell)

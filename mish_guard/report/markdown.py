@@ -11,12 +11,11 @@ import html
 from collections.abc import Iterator, Sequence
 
 from mish_guard.files import printable
-from mish_guard.judge.baseline_diff import Changes
 from mish_guard.judge.status import Row
 from mish_guard.judge.verdict import Finding
 from mish_guard.records import Measurement
 from mish_guard.report import series, words
-from mish_guard.report.facts import Facts, Worst, next_step
+from mish_guard.report.facts import Facts, next_step
 
 # Two tables share a summary, and a job may have other steps that write one.
 _TABLE_BYTES = 400_000
@@ -26,13 +25,6 @@ _PLAN_LINES = 400
 def summary(facts: Facts) -> str:
     """The summary of a gate run, for GITHUB_STEP_SUMMARY or a pull request; newline at the end."""
     return "\n".join(_summary(facts)) + "\n"
-
-
-def changed(found: Changes) -> str:
-    """What happened to stored cells, as a table; newline at the end."""
-    rows = [(each.cell, each.how, *words.moved(each.moved)) for each in found.moved]
-    drawn = table(("cell", "change", "binade that changed most", "ulp before", "ulp after"), rows) if rows else ()
-    return "\n".join([f"**Baselines**: {found.summary}.", *(["", *drawn] if rows else [])]) + "\n"
 
 
 def code(text: str, *, in_table: bool = False) -> str:
@@ -125,8 +117,8 @@ def _chart(facts: Facts) -> Iterator[str]:
     yield f"Lines: {', '.join(subject.names) if subject else ''}; 11 is wrong in every bit."
 
 
-def _worst(worst: Sequence[Worst]) -> Iterator[str]:
-    moved = [(each.finding.cell, each.moved) for each in worst if each.moved is not None]
+def _worst(worst: Sequence[Finding]) -> Iterator[str]:
+    moved = [(each.cell, each.moved) for each in worst if each.moved is not None]
     if not moved:
         return
     yield ""

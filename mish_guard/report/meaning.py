@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from mish_guard.errors import ExitCode
 from mish_guard.judge.defects import Signature
@@ -13,19 +12,8 @@ from mish_guard.records import CellKey, Role
 from mish_guard.report import words
 
 
-class Change(Protocol):
-    """A binade with its largest errors; see `facts.Moved`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def before(self) -> float | None: ...
-    @property
-    def after(self) -> float | None: ...
-
-
-def sentence(judgement: Judgement, worst: Sequence[tuple[Finding, Change | None]]) -> str:
-    """The sentence; `worst` are the findings to be named first, with the binade that changed most."""
+def sentence(judgement: Judgement, worst: Sequence[Finding]) -> str:
+    """The sentence; `worst` are the findings to be named first."""
     if judgement.verdict is Verdict.BROKEN:
         return "The machine or the engine failed its own check, so nothing is said about the tree."
     if judgement.verdict is Verdict.FAIL:
@@ -35,7 +23,7 @@ def sentence(judgement: Judgement, worst: Sequence[tuple[Finding, Change | None]
     return _inconclusive(judgement)
 
 
-def _failed(findings: Sequence[Finding], worst: Sequence[tuple[Finding, Change | None]]) -> str:
+def _failed(findings: Sequence[Finding], worst: Sequence[Finding]) -> str:
     over = [each for each in findings if each.status is Status.OVER_CEILING]
     cliffs = [each for each in over if each.signature is Signature.SOFTPLUS_CLIFF]
     dead = [each for each in findings if each.status is Status.FAILS]
@@ -47,7 +35,7 @@ def _failed(findings: Sequence[Finding], worst: Sequence[tuple[Finding, Change |
         first = min(over, key=lambda each: each.interval is None)
         at = f" over {words.interval(first.interval)}" if first.interval else ""
         return f"Not the cliff, but wrong: {words.count(len(over), 'cell')} over a ceiling, first {first.cell}{at}."
-    return _worse([(finding, change) for finding, change in worst if finding.status is Status.WORSE], findings)
+    return _worse([each for each in worst if each.status is Status.WORSE], findings)
 
 
 def _cliff(cliffs: Sequence[Finding]) -> str:
@@ -58,12 +46,12 @@ def _cliff(cliffs: Sequence[Finding]) -> str:
     return f"The cliff is back:{start} mish gives 0 where it should give x ({words.count(len(cliffs), 'cell')})."
 
 
-def _worse(worst: Sequence[tuple[Finding, Change | None]], findings: Sequence[Finding]) -> str:
+def _worse(worst: Sequence[Finding], findings: Sequence[Finding]) -> str:
     number = sum(each.status is Status.WORSE for each in findings)
     if not worst:
         return "Worse than what it is compared with."
-    finding, change = worst[0]
-    if finding.signature is Signature.PLACEMENT:
+    change = worst[0].moved
+    if worst[0].signature is Signature.PLACEMENT:
         return f"No cliff, inside all ceilings, but {words.count(number, 'cell')} left the Neural Engine."
     if change is None:
         return f"No cliff, inside all ceilings, but {words.count(number, 'cell')} worse than the baseline."

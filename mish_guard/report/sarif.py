@@ -9,10 +9,10 @@ from __future__ import annotations
 from mish_guard import __version__
 from mish_guard.judge.defects import Signature
 from mish_guard.judge.status import Status
-from mish_guard.judge.verdict import Verdict
+from mish_guard.judge.verdict import Finding, Verdict
 from mish_guard.records import CONVERTERS, Document
 from mish_guard.report import words
-from mish_guard.report.facts import Facts, Worst
+from mish_guard.report.facts import Facts
 from mish_guard.report.findings import Kind
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -61,7 +61,7 @@ def _result(kind: Kind, facts: Facts, rules: list[str]) -> Document:
     first = kind.members[0]
     level = "error" if first.status in _ERRORS else "note" if first.status in _GOOD else "warning"
     more = f" and {words.count(len(kind.members) - 1, 'more cell')}" if len(kind.members) > 1 else ""
-    moved = next((_moved(each) for each in facts.worst if each.finding in kind.members), "")
+    moved = next((_moved(each) for each in facts.worst if each in kind.members), "")
     known = f" Reintroduces {first.defect}." if first.defect else ""
     return {
         "ruleId": first.signature.value,
@@ -73,8 +73,8 @@ def _result(kind: Kind, facts: Facts, rules: list[str]) -> Document:
     }
 
 
-def _moved(each: Worst) -> str:
-    change = each.moved
+def _moved(finding: Finding) -> str:
+    change = finding.moved
     if change is None:
         return ""
     return f" At {change.name}: {words.number(change.before)} ulp before, {words.number(change.after)} after."

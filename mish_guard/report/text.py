@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mish_guard.judge.baseline_diff import Changes
 from mish_guard.judge.compare import Moved
-from mish_guard.judge.verdict import Verdict
-from mish_guard.report import table, words
-from mish_guard.report.facts import Facts, Strip, Worst, next_step
+from mish_guard.judge.verdict import Finding, Verdict
+from mish_guard.report import words
+from mish_guard.report.facts import Facts, Strip, next_step
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -55,14 +54,6 @@ def harmless(report: str) -> str:
     return _COMMAND.sub(r"\1: :", report).replace("##[", "## [")
 
 
-def changed(found: Changes) -> Iterator[str]:
-    """What happened to stored cells: the counts, and the table of those that changed, went or came."""
-    yield found.summary
-    if found.moved:
-        rows = [(each.cell, each.how, *words.moved(each.moved)) for each in found.moved]
-        yield table.render(("cell", "change", "binade that changed most", "ulp before", "ulp after"), rows)
-
-
 def _body(console: Console, facts: Facts, *, verbose: bool) -> None:
     for number, strip in enumerate(facts.strips):
         console.print(_named("controls" if number == 0 else "", _strip(strip)))
@@ -102,17 +93,16 @@ def _strip(strip: Strip) -> RenderableType:
     return Text.assemble(who, (f"{mark:<3}", style), f" {strip.good} of {strip.of}")
 
 
-def _worst(each: Worst) -> RenderableType:
+def _worst(finding: Finding) -> RenderableType:
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
 
-    finding = each.finding
     what = [finding.status.value, finding.signature.value]
     what += [words.interval(finding.interval)] if finding.interval else []
     what += [f"first wrong op {finding.first_wrong_op}"] if finding.first_wrong_op else []
     what += [f"reintroduces {finding.defect}"] if finding.defect else []
-    below = [", ".join(what), finding.message, *_moved(each.moved)]
+    below = [", ".join(what), finding.message, *_moved(finding.moved)]
     return Group(Text(finding.cell, style="bold"), *(Padding(Text(line), (0, 0, 0, 2)) for line in below))
 
 

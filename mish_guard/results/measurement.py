@@ -1,4 +1,4 @@
-"""One file with all that a volunteer's Mac measured: what its owner sends, without anything that names him.
+"""One file with all that a volunteer's Mac measured: what its owner sends, without anything that names them.
 
 It holds a results file without paths, the checks of `doctor`, and the answers to what only hardware can settle. A file
 that comes back is a stranger's: it is read with every check that a results file gets, and with those that a baseline
@@ -46,14 +46,14 @@ def read(path: Path, scratch: Path) -> tuple[Run, list[list[str]]]:
     """The run and the answers in a file; raises UnreadableFileError for one that is not whole or contradicts itself."""
     document = run_file.check_seal(files.read_json(path), path)
     if document.get("kind") != KIND or not isinstance(document.get("results"), dict):
-        msg = f"'{path}' is no measurement of ci/measure. Ask for the file measurement.json that it leaves."
+        msg = f"'{path}' is no file of `mish-guard measure`. Ask for the measurement.json that it leaves."
         raise UnreadableFileError(msg)
     inner = scratch / "results.json"
     inner.write_text(files.readable_json(document["results"]), encoding="utf-8")
     run = run_file.read_run(inner)
     answers = document.get("answers")
     if not isinstance(answers, list) or not all(_is_answer(each) for each in answers):
-        msg = f"'{path}' has no answers in the form in which ci/measure writes them."
+        msg = f"'{path}' has no answers as `mish-guard measure` writes them. Ask for the file as it was left."
         raise UnreadableFileError(msg)
     return run, [[files.printable(text) for text in each] for each in answers]
 

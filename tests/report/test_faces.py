@@ -324,10 +324,10 @@ def test_the_cell_that_is_shown_is_a_sweep_whose_outputs_were_kept() -> None:
     first = made.findings[0]
     road = dataclasses.replace(first, cell=first.cell.replace("sweep/mish-k3", "roads/a+a+a"))
     told_once = facts.gather(dataclasses.replace(made, findings=(road, *made.findings)))
-    assert told_once.worst[0].finding.cell.startswith("sweep/")
+    assert told_once.worst[0].cell.startswith("sweep/")
     assert told_once.subject is not None
-    assert told_once.subject.row.cell == told_once.worst[0].finding.cell
-    assert facts.next_step(told_once) == f"Next: mish-guard explain '{told_once.worst[0].finding.cell}'"
+    assert told_once.subject.row.cell == told_once.worst[0].cell
+    assert facts.next_step(told_once) == f"Next: mish-guard explain '{told_once.worst[0].cell}'"
 
 
 def test_nobody_is_sent_to_store_a_baseline_that_would_be_refused() -> None:

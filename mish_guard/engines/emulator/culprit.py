@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from mish_guard.engines.emulator.evaluate import exactly
-from mish_guard.engines.emulator.graph import Array, Graph, Node, Operand, Ref
+from mish_guard.engines.emulator.graph import Array, Graph, Node
+from mish_guard.engines.emulator.sequence import references
 from mish_guard.numerics import fp16
 from mish_guard.records import Culprit, Step
 
@@ -82,16 +83,8 @@ def _behind(outputs: list[str], wrong: set[str], producers: Mapping[str, Node]) 
         if node.name in seen:
             continue
         seen.add(node.name)
-        waiting.extend(name for operand in node.operands.values() for name in _names(operand) if name in wrong)
+        waiting.extend(name for operand in node.operands.values() for name in references(operand) if name in wrong)
     return seen
-
-
-def _names(operand: Operand) -> Iterator[str]:
-    if isinstance(operand, Ref):
-        yield operand.name
-    elif isinstance(operand, tuple):
-        for each in operand:
-            yield from _names(each)
 
 
 def _culprit(node: Node, wrong: set[str], got: Mapping[str, Array], want: Mapping[str, Array], index: Index) -> Culprit:

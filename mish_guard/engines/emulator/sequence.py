@@ -79,7 +79,7 @@ def _needed(graph: Graph, name: str, stop: frozenset[str]) -> Iterator[Node]:
     """
     wanted, kept = {name}, []
     for node in reversed(graph.nodes):
-        writes = node.op == "write_state" and not wanted.isdisjoint(_references(node.operands["input"]))
+        writes = node.op == "write_state" and not wanted.isdisjoint(references(node.operands["input"]))
         if writes or any(tensor.name in wanted and tensor.name not in stop for tensor in node.outputs):
             kept.append(node)
             wanted.update(_names(node))
@@ -94,15 +94,16 @@ def _is_isolated(graph: Graph, nodes: Sequence[Node], entry: str) -> bool:
 
 def _names(node: Node) -> Iterator[str]:
     for operand in node.operands.values():
-        yield from _references(operand)
+        yield from references(operand)
 
 
-def _references(operand: Operand) -> Iterator[str]:
+def references(operand: Operand) -> Iterator[str]:
+    """The tensors that an operand names."""
     if isinstance(operand, Ref):
         yield operand.name
     elif isinstance(operand, tuple):
         for each in operand:
-            yield from _references(each)
+            yield from references(each)
 
 
 def _lines(graph: Graph, nodes: Sequence[Node], entry: str) -> Iterator[str]:
