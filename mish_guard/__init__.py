@@ -17,7 +17,8 @@ def predict(model: str | PathLike[str], inputs: Mapping[str, ArrayLike], *, prof
     """The outputs of a saved Core ML model, by name, as a unit with the arithmetic of `profile` would give them.
 
     `model` is a `.mlpackage` or `.mlmodel`; `inputs` are arrays by input name, of the shapes that the model declares.
-    Outputs have the type that the model declares (float16 for half precision). Profiles: `mish-guard calibrate`.
+    Outputs have the type that the model declares (float16 for half precision), the probabilities of a classifier are
+    numbers by class. Profiles: `mish-guard calibrate`.
     Runs anywhere: no Core ML is needed, and no hardware is measured.
 
     Raises mish_guard.errors.UnreadableFileError for a model that cannot be trusted, UnsupportedOpError for one the
