@@ -46,7 +46,7 @@ def read(path: Path, scratch: Path) -> tuple[Run, list[list[str]]]:
     """The run and the answers in a file; raises UnreadableFileError for one that is not whole or contradicts itself."""
     document = run_file.check_seal(files.read_json(path), path)
     if document.get("kind") != KIND or not isinstance(document.get("results"), dict):
-        msg = f"'{path}' is no file of `mish-guard measure`. Ask for the measurement.json that it leaves."
+        msg = f"'{path}' is no measurement of `mish-guard measure`. Ask for the measurement.json that it leaves."
         raise UnreadableFileError(msg)
     inner = scratch / "results.json"
     inner.write_text(files.readable_json(document["results"]), encoding="utf-8")

@@ -14,7 +14,6 @@ from tests.workflows.hub import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
-IMPORTED = re.compile(r"^\s*(?:from|import) (mish_guard[\w.]*)(?: import ([\w, ]+))?", re.MULTILINE)
 PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 
