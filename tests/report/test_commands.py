@@ -90,7 +90,8 @@ def test_two_runs_have_one_picture(invoke: Invoke) -> None:
     assert page.count("<svg") == 1
     assert page.count("<table") == 1
     assert invoke("compare", results("pass"), results("fail"), "--format", "svg").out.startswith("<svg")
-    assert invoke("compare", results("pass"), results("fail"), "--format", "markdown").out.startswith("**Compared**: 2 cells")
+    told = invoke("compare", results("pass"), results("fail"), "--format", "markdown")
+    assert told.out.startswith("**Compared**: 2 cells")
 
 
 def test_runs_without_a_common_cell_are_not_compared(invoke: Invoke, tmp_path: Path) -> None:
