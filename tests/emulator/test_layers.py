@@ -152,6 +152,44 @@ def test_an_input_may_have_any_size_of_its_range() -> None:
         _run(spec, x=np.ones((2, 5)))
 
 
+LONG = 5000
+
+
+def test_a_place_beyond_what_half_precision_counts_is_found() -> None:
+    """Half precision holds every whole number up to 2048 only: 2049 would be 2048, and 4999 would be 5000."""
+    spec = _net(lambda layer: layer.argMax.SetInParent(), ("x", (LONG,)))
+    x = np.zeros(LONG)
+    x[2049] = 1.0
+    assert _run(spec, x=x).tolist() == [2049]
+
+
+def test_a_place_that_is_computed_is_exact() -> None:
+    """Of the last element: the last place that counts, from the end, and back; as a vocabulary is looked up."""
+    spec = _net(lambda layer: layer.loadConstantND.SetInParent(), ("i", (1,)), names=("table",))
+    spec.description.input[0].type.multiArrayType.dataType = 131104  # FeatureTypes.proto, INT32
+    spec.description.output[0].name = "y"
+    (table,) = spec.neuralNetwork.layers
+    del table.input[:]
+    table.loadConstantND.shape.append(LONG)
+    table.loadConstantND.data.floatValue.extend(np.arange(LONG) % 100)
+    length = spec.neuralNetwork.layers.add(name="length", output=["length"]).loadConstantND
+    length.shape.append(1)
+    length.data.floatValue.append(LONG - 1)
+    ahead = spec.neuralNetwork.layers.add(name="ahead", input=["length", "i"], output=["ahead"])
+    ahead.subtractBroadcastable.SetInParent()
+    spec.neuralNetwork.layers.add(name="y", input=["table", "ahead"], output=["y"]).gather.SetInParent()
+    assert [_run(spec, i=np.array([each])).tolist() for each in (0, 1, 2049)] == [[99.0], [98.0], [50.0]]
+
+
+def test_a_fraction_of_a_place_is_none() -> None:
+    def half(layer: Any) -> None:
+        layer.multiply.alpha = 0.5
+
+    spec = _net(half, ("i", (1,)))
+    spec.description.input[0].type.multiArrayType.dataType = 131104
+    assert _run(spec, i=np.array([3])).tolist() == [1.5]
+
+
 @pytest.mark.parametrize(
     ("opset", "shape", "asked", "wanted"),
     [

@@ -7,12 +7,13 @@ that names it, and so is a setting that nothing here has read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from mish_guard.engines.emulator.described import described
 from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Operand, Ref, Tensor
+from mish_guard.engines.emulator.neuralnetwork import places
 from mish_guard.engines.emulator.neuralnetwork.learned import LEARNED
 from mish_guard.engines.emulator.neuralnetwork.plain import PLAIN, Translator
 from mish_guard.engines.emulator.neuralnetwork.settings import PREVIOUS, Layer, Settings, Step
@@ -26,6 +27,7 @@ LAYERS: dict[str, Translator] = {**PLAIN, **SHAPES, **LEARNED}
 
 _CONSTANTS = ("loadConstant", "loadConstantND")
 _EXACT_MAPPING = 1  # NeuralNetwork.proto: arrays keep their rank
+_INT32 = 131104
 _KINDS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 
 
@@ -40,7 +42,7 @@ def read(spec: Message, *, single: bool = False) -> Graph:
     if arrays and network.arrayInputShapeMapping != _EXACT_MAPPING:
         msg = "The emulator does not know neural networks that map arrays to rank 5 (arrayInputShapeMapping)."
         raise UnsupportedOpError(msg)
-    reader = _Reader(half=not single)
+    reader = _Reader(half=not single, whole=(each.name for each in spec.description.input if _is_whole(each)))
     first = [node for each in network.preprocessing for node in reader.preprocessing(each, spec)]
     body = reader.graph(network, outputs=())
     last = list(_classification(spec, network)) if kind == "neuralNetworkClassifier" else []
@@ -64,15 +66,16 @@ def steps(layer: Layer) -> list[Step]:
 
 
 class _Reader:
-    """Layers of one net in one precision."""
+    """Layers of one net in one precision; `whole` are the inputs that hold whole numbers."""
 
-    def __init__(self, *, half: bool) -> None:
+    def __init__(self, *, half: bool, whole: Iterable[str] = ()) -> None:
         self._half = half
         self._dtype = DType.FP16 if half else DType.FP32
+        self._whole = places.Whole(whole)
 
     def tensor(self, name: str, shape: tuple[int | None, ...] | None = None) -> Tensor:
-        """A tensor of the net's precision."""
-        return Tensor(name=name, dtype=self._dtype, shape=shape)
+        """A tensor of the net's precision, or of whole numbers."""
+        return Tensor(name=name, dtype=DType.INT if name in self._whole else self._dtype, shape=shape)
 
     def graph(self, network: Message, outputs: tuple[str, ...]) -> Graph:
         """A net, or one that a branch or loop holds."""
@@ -89,8 +92,12 @@ class _Reader:
         return Graph(inputs=(), constants=constants, nodes=tuple(nodes), outputs=outputs)
 
     def _constant(self, message: Message, kind: str) -> Array:
-        layer = Layer(message, half=self._half)
-        return layer.weights(layer.settings.data, tuple(getattr(message, kind).shape))
+        layer, exact = (Layer(message, half=half) for half in (self._half, False))
+        shape = tuple(getattr(message, kind).shape)
+        values = exact.weights(exact.settings.data, shape)
+        if self._whole.constant(message.output[0], values):
+            return values
+        return layer.weights(layer.settings.data, shape)
 
     def _control(self, message: Message, kind: str) -> Node:
         """Branches and loops write to the tensors around them and have no outputs of their own."""
@@ -120,6 +127,7 @@ class _Reader:
             names = layer.outputs if last else (f"{layer.outputs[0]}.{position}",)
             given = {key: Ref(nodes[-1].name) if value is PREVIOUS else value for key, value in operands.items()}
             ranks = layer.output_ranks if last and len(layer.output_ranks) == len(names) else (0,) * len(names)
+            self._whole.follow(op, given, names)
             outputs = tuple(self.tensor(*each) for each in zip(names, map(_open, ranks), strict=True))
             nodes.append(Node(op=op, name=names[0], operands=given, outputs=outputs))
         return nodes
@@ -183,6 +191,11 @@ def _shape(feature: Message) -> tuple[int | None, ...] | None:
             return None
         return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True))
     return tuple(array.shape) or None
+
+
+def _is_whole(feature: Message) -> bool:
+    """Whether an input is an array of 32-bit integers (FeatureTypes.proto, ArrayDataType)."""
+    return bool(feature.type.multiArrayType.dataType == _INT32)
 
 
 def _channels(image: Message) -> int:
