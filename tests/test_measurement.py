@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mish_guard import files
+from mish_guard.engines.coreml import NEURAL_ENGINE
 from mish_guard.errors import ExitCode
 from mish_guard.records import Failure, Measurement, Placement, Role, Run, Stage
 from mish_guard.report import chip
@@ -130,13 +131,13 @@ FIGURES: dict[Role, Any] = {}
 )
 def test_each_chip_has_the_words_for_what_it_did(run: Run, mac: str, edits: Any, words: str) -> None:
     """With the hosted machine, the M3 Max and the Mac with an Intel processor above: nine Macs and one more."""
-    there = [cell for cell in run.measurements.values() if cell.key.place == chip.NEURAL_ENGINE]
+    there = [cell for cell in run.measurements.values() if cell.key.place == NEURAL_ENGINE]
     FIGURES.update({cell.key.role: cell.figures for cell in there})
     device = run.engines["cpu-only"].device
     changed = {**device, "hardware": {**device["hardware"], "chip": f"Apple {mac}"}}
     engines = {place: dataclasses.replace(each, device=changed) for place, each in run.engines.items()}
     cells = {
-        key: edits.get(cell.key.role, lambda same: same)(cell) if cell.key.place == chip.NEURAL_ENGINE else cell
+        key: edits.get(cell.key.role, lambda same: same)(cell) if cell.key.place == NEURAL_ENGINE else cell
         for key, cell in run.measurements.items()
     }
     edited = dataclasses.replace(run, engines=engines, measurements=cells)

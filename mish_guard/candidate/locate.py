@@ -153,8 +153,8 @@ def build_record(who: Interpreter, tree_sha256: str) -> dict[str, str]:
     path = who.python.parent.parent / RECORD
     if who.folder is not None or not path.exists():
         return {}
-    record: dict[str, str] = files.read_json(path)
-    if record.get("tree_sha256") != tree_sha256:
+    record = files.read_json(path)
+    if not isinstance(record, dict) or record.get("tree_sha256") != tree_sha256:
         msg = (
             f"The coremltools in '{path.parent}' is not the one that was built and proved there: its files changed. "
             "Remove that folder and build it again."

@@ -10,7 +10,7 @@ import click
 
 from mish_guard import files
 from mish_guard.commands import gate
-from mish_guard.engines.coreml import TIMEOUT_SECONDS, doctor, require
+from mish_guard.engines.coreml import NEURAL_ENGINE, TIMEOUT_SECONDS, doctor, require
 from mish_guard.errors import ExitCode, UnreadableFileError
 from mish_guard.judge import compare
 from mish_guard.matrix import plan
@@ -33,7 +33,7 @@ def measure(order: Order, out: Path) -> ExitCode:
     require()
     checks = doctor.examine()
     has_engine = doctor.exit_code(checks) is ExitCode.PASS
-    places = ("cpu-only", chip.NEURAL_ENGINE) if has_engine else ("cpu-only",)
+    places = ("cpu-only", NEURAL_ENGINE) if has_engine else ("cpu-only",)
     _announce(order, places)
     chosen = Order(
         engine="coreml", places=places, lowering=order.lowering, matrix=order.matrix, candidate=order.candidate
@@ -51,7 +51,7 @@ def measure(order: Order, out: Path) -> ExitCode:
 
 def _announce(order: Order, places: tuple[str, ...]) -> None:
     """What it will take, before it starts; nobody has measured how long a Mac needs, so only the bound is told."""
-    asked = [plan.Place(name=place, is_neural_engine=place == chip.NEURAL_ENGINE) for place in places]
+    asked = [plan.Place(name=place, is_neural_engine=place == NEURAL_ENGINE) for place in places]
     n_cells = len(plan.load(order.matrix or plan.DEFAULT, asked))
     click.echo(
         f"Measuring {n_cells} cells at {' and '.join(places)}; each loads one small model, and is given up after "
@@ -101,7 +101,7 @@ def _complaints(run: Run) -> Iterator[str]:
     if any(device != devices[0] for device in devices):
         yield "its places were measured on different machines"
     hardware = devices[0]["hardware"]
-    if hardware.get("is_vm") and chip.NEURAL_ENGINE in run.engines:
+    if hardware.get("is_vm") and NEURAL_ENGINE in run.engines:
         yield "a virtual machine has no Neural Engine, and this one claims one"
     if run.partial is not None or set(run.expected) != run.measurements.keys():
         yield "cells of the matrix are missing"
@@ -120,7 +120,7 @@ def _wrong_controls(run: Run, place: str) -> Iterator[str]:
         yield f"the positive control does not pass at {place}"
     bad = [cell for cell in cells if cell.key.role is Role.NEGATIVE_CONTROL and cell.figures is not None]
     caught = any(cell.figures is not None and not ceiling.is_within(cell.figures) for cell in bad)
-    if place != chip.NEURAL_ENGINE and caught:
+    if place != NEURAL_ENGINE and caught:
         yield f"native softplus is wrong at {place}, where no cliff has been seen on any Mac"
-    if place == chip.NEURAL_ENGINE and caught and not any(compare.placed(cell) for cell in bad):
+    if place == NEURAL_ENGINE and caught and not any(compare.placed(cell) for cell in bad):
         yield "the cliff shows although nothing was placed on the Neural Engine"

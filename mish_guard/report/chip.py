@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mish_guard.engines.coreml import NEURAL_ENGINE
 from mish_guard.judge import compare
 from mish_guard.numerics import ceiling
 from mish_guard.records import Device, Measurement, Role, Run
-
-NEURAL_ENGINE = "cpu-and-ne"
 
 
 def name(run: Run) -> str:

@@ -18,7 +18,7 @@ from mish_guard.report.findings import Kind
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _HOME = "https://github.com/apple/coremltools/pull/2618"
 
-_RULES = {
+RULES = {
     Signature.SOFTPLUS_CLIFF: "mish is 0 from x = 10.3984375 on",
     Signature.EXP_OVERFLOW: "an exponential overflows half precision",
     Signature.NEGATIVE_TAIL: "the negative tail of mish lost precision",
@@ -29,6 +29,7 @@ _RULES = {
     Signature.CONVERSION: "mish does not convert",
     Signature.ENGINE: "the model does not run",
     Signature.CONTROL: "a control did not do what it must",
+    Signature.ASSUMPTION: "mish is right only if what nobody has measured goes well",
 }
 _ERRORS = frozenset({Status.OVER_CEILING, Status.FAILS, Status.WORSE, Status.CONTROL_FAILED})
 _GOOD = frozenset({Status.BETTER})
@@ -53,7 +54,7 @@ def document(facts: Facts) -> Document:
 
 
 def _rule(signature: Signature) -> Document:
-    text = _RULES.get(signature, signature.value)
+    text = RULES[signature]
     return {"id": signature.value, "shortDescription": {"text": text}, "fullDescription": {"text": text}}
 
 

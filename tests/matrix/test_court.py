@@ -197,6 +197,9 @@ def test_a_built_environment_that_was_edited_is_refused(tmp_path: Path) -> None:
     (tree / "coremltools" / "late.py").write_text("late")
     with pytest.raises(UnreadableFileError, match="its files changed"):
         locate.build_record(who, locate.digest(tree / "coremltools"))
+    files.write_atomically(tmp_path / locate.RECORD, "[]")
+    with pytest.raises(UnreadableFileError, match="Remove that folder"):
+        locate.build_record(who, digest)
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "bin/python"])

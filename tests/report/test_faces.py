@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 
 from mish_guard.errors import ExitCode
 from mish_guard.judge import defects, verdict
+from mish_guard.judge.defects import Signature
 from mish_guard.judge.verdict import Judgement
 from mish_guard.numerics import fp16
 from mish_guard.records import Attempt
@@ -245,6 +246,10 @@ def test_sarif_points_to_the_converter_and_tells_no_path_of_a_machine() -> None:
     assert place["region"]["startLine"] > 1000
     assert {each["level"] for each in run["results"]} == {"error"}
     assert "/opt/tree" not in json.dumps(document)
+
+
+def test_every_signature_is_a_rule_of_sarif() -> None:
+    assert sarif.RULES.keys() == set(Signature)
 
 
 def test_sarif_takes_no_word_for_a_link() -> None:
