@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import pytest
 from mish_guard.engines.base import Execution
 from mish_guard.engines.emulator import EmulatorEngine, assumptions, hazards, stakes
 from mish_guard.engines.emulator.arithmetic import Emulated
-from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.evaluate import evaluate, up_to
 from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16
 from mish_guard.engines.emulator.sketch import sketch
 from mish_guard.matrix import measurer
 from mish_guard.models import lowerings, networks
-from mish_guard.numerics import reference
+from mish_guard.numerics import fp16, reference
 from mish_guard.records import Placement
 from tests import hostile
 from tests.conftest import Invoke
@@ -82,7 +83,7 @@ def test_both_readings_of_an_assumption(
         return
     met = Emulated(ANE)
     assert evaluate(graph, feeds, met)["y"].item() == friendly
-    assert met.met == {name}
+    assert met.met == {name: "y"}
     assert evaluate(graph, feeds, Emulated(ANE, (name,)))["y"].item() == pessimistic
 
 
@@ -99,6 +100,41 @@ def test_a_run_says_what_it_depends_on_and_can_be_read_the_other_way(tmp_path: P
     (friendly,), (pessimistic,) = execution.predictions, execution.readings["exp2-range"]()
     assert [np.isfinite(each).all() for each in friendly] == [True, True, True]
     assert len(pessimistic) == 3
+
+
+@pytest.mark.parametrize("name", ["halves", "exp", "ratio", "exp-unclamped", "stable-softplus"])
+def test_a_reading_from_where_it_first_differs_is_that_of_the_whole_model(name: str) -> None:
+    graph = sketch(halves if name == "halves" else lowerings.get(name).build)
+    feed, friendly = {"x": np.append(fp16.finite_values(), np.float16(INF))}, Emulated(ANE)
+    values = evaluate(graph, feed, friendly)
+    assert friendly.met
+    for assumption, tensor in friendly.met.items():
+        known = up_to(tensor, graph, values)
+        assert tensor not in known
+        whole = evaluate(graph, feed, Emulated(ANE, (assumption,)))
+        part = evaluate(graph, feed, Emulated(ANE, (assumption,)), known=known)
+        assert [each.tobytes() for each in part.values()] == [each.tobytes() for each in whole.values()]
+
+
+def test_what_comes_before_the_first_difference_is_not_computed_again() -> None:
+    graph = sketch(halves)
+    known = up_to("y", graph, evaluate(graph, {"x": np.zeros(3)}, Emulated(ANE)))
+    assert {name: value.shape for name, value in known.items()}
+    marked = evaluate(graph, {"x": np.zeros(3)}, Emulated(ANE), known={name: known[name] + 1 for name in known})
+    assert all((marked[name] == known[name] + 1).all() for name in known)
+
+
+def test_a_tensor_that_is_written_twice_may_be_another_one() -> None:
+    graph = sketch(halves)
+    values = evaluate(graph, {"x": np.zeros(3)}, Emulated(ANE))
+    twice = dataclasses.replace(graph, nodes=(*graph.nodes, dataclasses.replace(graph.nodes[0])))
+    over = dataclasses.replace(graph, inputs=(*graph.inputs, graph.nodes[0].outputs[0]))
+    stateful = dataclasses.replace(graph, states=graph.inputs)
+    branching = dataclasses.replace(
+        graph, nodes=(dataclasses.replace(graph.nodes[0], blocks=(graph,)), *graph.nodes[1:])
+    )
+    assert [up_to("y", each, values) for each in (twice, over, stateful, branching)] == [{}] * 4
+    assert up_to("somewhere inside", graph, values) == {}
 
 
 def _execution(mish: Any) -> Execution:

@@ -89,7 +89,7 @@ def test_the_bound_of_a_stored_package_is_that_of_its_lowering() -> None:
 
 def test_error_bars_are_the_largest_error_of_every_binade_that_the_bounds_allow() -> None:
     graph = load(hostile.GOOD.with_name("exp-mish-k3-8x8x32.mlpackage"))
-    bars = bounds.bars(graph, graph.outputs[0], graph.outputs[1], ANE)
+    bars = bounds.bars(bounds.between(graph, graph.outputs[0], graph.outputs[1]), ANE)
     low, high = bounds.enclosure(sketch(lowerings.get("exp").build), {"x": (FINITE, FINITE)}, ANE)["y"]
     want = reference.mish(FINITE)
     inside = (FINITE >= 1) & (FINITE < 2)
@@ -101,9 +101,10 @@ def test_error_bars_are_the_largest_error_of_every_binade_that_the_bounds_allow(
 
 def test_where_a_graph_has_no_error_bars_there_are_none() -> None:
     graph = load(hostile.GOOD.with_name("exp-mish-k3-8x8x32.mlpackage"))
-    assert bounds.bars(graph, graph.inputs[0].name, graph.outputs[1], ANE) == {}  # through the convolution
-    assert bounds.bars(graph, graph.outputs[1], graph.outputs[0], ANE) == {}
-    assert bounds.bars(graph, "no such tensor", "nor this", ANE) == {}
+    through_the_convolution = bounds.between(graph, graph.inputs[0].name, graph.outputs[1])
+    assert bounds.bars(through_the_convolution, ANE) == {}
+    assert bounds.bars(bounds.between(graph, graph.outputs[1], graph.outputs[0]), ANE) == {}
+    assert bounds.bars(bounds.between(graph, "no such tensor", "nor this"), ANE) == {}
 
 
 def test_an_operation_without_error_bars_is_named() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import tokenize
 
 import pytest
 
+from mish_guard import files
 from mish_guard.engines.emulator import profiles
 from mish_guard.matrix import instrument
 from mish_guard.models import networks
@@ -59,6 +62,24 @@ def test_comments_and_docstrings_do_not_count_and_code_does() -> None:
     assert instrument.text_that_counts(one) == instrument.text_that_counts(other)
     assert instrument.text_that_counts(one.replace("2  #", "3  #")) != instrument.text_that_counts(other)
     assert "# kept" in instrument.text_that_counts('NAME = "# kept"\n')
+
+
+def _by_the_tokenizer(source: str) -> str:
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def test_comments_are_what_the_tokenizer_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instrument, "_docstrings", lambda _: [])
+    texts = [path.read_text(encoding="utf-8") for path in sorted(files.DATA.parent.rglob("*.py"))]
+    texts += ["a = '#'  # one\nb = \"it's #\"  # two\nc = r'\\'#'\n", "a = ''  # it's\nb = '\\'#'  # one\n"]
+    texts += ['a = """\'#\'\n# in a string \\""" # too\n"""  # out\nb = f"{a[\'#\']}"  # three\n']
+    assert len(texts) > 100
+    assert [each for each in texts if instrument.text_that_counts(each) != _by_the_tokenizer(each)] == []
 
 
 def test_the_shipped_baselines_were_measured_by_this_instrument() -> None:

@@ -69,11 +69,11 @@ class Road:
     @property
     def condition(self) -> str:
         """When the tree emits softplus: at the activations of this branch, on this road."""
-        branches = nets.net(self.net).branches
-        number = nets.net(self.net).index(self.branch)
+        case = roads.case(f"{self.call}+{self.net}+{self.branch}")
+        branches, number = case.carried.branches, case.output
         before = sum(_activations(branch) for branch in branches[:number])
         here = range(before, before + _activations(branches[number]))
-        asked = (f"{self.call}+{self.net}", self.frontend.value, self.backend.value)
+        asked = (case.model, self.frontend.value, self.backend.value)
         return f"(recipe.model, recipe.frontend.value, recipe.backend.value) == {asked} and context.mish_seen in {here}"
 
 

@@ -34,34 +34,33 @@ EXP = ["clip", "exp", "add", "mul", "real_div", "add", "real_div"]
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Convert:
-    """A net on a road through a lowering, each converted once."""
+    """What carries the branch of a case, through a lowering, each converted once."""
     import coremltools as ct
 
     folder = tmp_path_factory.mktemp("roads")
     done: dict[tuple[Any, ...], Path] = {}
 
     def convert(
-        call: str,
-        net: str,
+        name: str,
         *,
         lowering: str = "exp",
         frontend: Frontend = Frontend.TORCHSCRIPT,
         backend: Backend = Backend.MLPROGRAM_FP16,
     ) -> Path:
-        key = (call, net, lowering, frontend, backend)
+        case = roads.case(name)
+        key = (case.model, lowering, frontend, backend)
         if key not in done:
             suffix = ".mlmodel" if backend is Backend.NEURALNETWORK else ".mlpackage"
             done[key] = folder / f"{len(done)}{suffix}"
-            built = nets.net(net)
             with quiet(), lowerings.registered(lowering), tempfile.TemporaryDirectory() as scratch:
                 request = calls.Request(
-                    module=built.build(),
-                    shapes=built.shapes,
+                    module=case.build(),
+                    shapes=case.carried.shapes,
                     frontend=frontend,
                     backend=backend,
                     folder=Path(scratch),
                 )
-                calls.convert(ct, call, request).save(str(done[key]))
+                calls.convert(ct, case.call, request).save(str(done[key]))
         return done[key]
 
     return convert
@@ -80,7 +79,7 @@ def ops(found: str | None) -> list[str]:
 
 @pytest.mark.parametrize("call", ["default", "outputs", "pipeline-empty", "units-ne", "package-dir", "script"])
 def test_a_call_converts_mish_and_its_sequence_is_found(converted: Convert, call: str) -> None:
-    assert ops(sequence_of(converted(call, "plain"), f"{call}+plain+plain")) == EXP
+    assert ops(sequence_of(converted(f"{call}+plain+plain"), f"{call}+plain+plain")) == EXP
 
 
 def test_a_target_and_a_pipeline_that_a_tree_adds_are_roads(tmp_path: Path) -> None:
@@ -106,29 +105,39 @@ def test_a_target_and_a_pipeline_that_a_tree_adds_are_roads(tmp_path: Path) -> N
 
 
 def test_neighbours_are_no_part_of_the_sequence(converted: Convert) -> None:
-    plain = sequence_of(converted("default", "plain"), "default+plain+plain")
-    saved = converted("default", "before")
+    plain = sequence_of(converted("default+plain+plain"), "default+plain+plain")
     for branch in ("after-conv", "after-linear", "after-batch-norm", "after-transpose", "after-concat", "after-mul"):
-        assert sequence_of(saved, f"default+before+{branch}") == plain
+        name = f"default+before+{branch}"
+        assert sequence_of(converted(name), name) == plain
+
+
+@pytest.mark.parametrize("net", nets.NETS.values(), ids=lambda net: net.name)
+def test_the_parts_of_a_net_are_all_of_it_and_about_as_large_as_each_other(net: nets.Net) -> None:
+    parts = {part.name: part for part in (net.carrying(each.name) for each in net.branches)}
+    assert tuple(branch for part in parts.values() for branch in part.branches) == net.branches
+    sizes = [len(part.branches) for part in parts.values()]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 10
+    assert [net.carrying(each.name).branches.count(each) for each in net.branches] == [1] * len(net.branches)
 
 
 def test_another_precision_and_another_format_are_other_sequences(converted: Convert) -> None:
     name = "default+plain+plain"
-    found = [sequence_of(converted("default", "plain", backend=backend), name) for backend in Backend]
+    found = [sequence_of(converted(name, backend=backend), name) for backend in Backend]
     assert all(ops(each) == EXP for each in found)
     assert len(set(found)) == 3
 
 
 def test_a_rank_of_zero_is_probed_value_by_value(converted: Convert) -> None:
-    saved = converted("default", "ranks")
     for branch in ("rank-0", "rank-1", "rank-5"):
-        assert ops(sequence_of(saved, f"default+ranks+{branch}")) == EXP
+        name = f"default+ranks+{branch}"
+        assert ops(sequence_of(converted(name), name)) == EXP
 
 
 def test_another_constant_is_another_sequence(converted: Convert) -> None:
     name = "default+plain+plain"
-    clipped = sequence_of(converted("default", "plain"), name)
-    bare = sequence_of(converted("default", "plain", lowering="exp-unclamped"), name)
+    clipped = sequence_of(converted(name), name)
+    bare = sequence_of(converted(name, lowering="exp-unclamped"), name)
     assert ops(bare) == EXP[1:]
     assert clipped != bare
 
@@ -166,7 +175,7 @@ def _graph_of(module: Any) -> Graph:
 
 
 def test_what_a_state_was_given_is_read_back_by_the_branch_that_wants_it(converted: Convert) -> None:
-    saved, case = converted("states", "plain"), roads.case("states+plain+plain")
+    saved, case = converted("states+plain+plain"), roads.case("states+plain+plain")
     assert ops(sequence_of(saved, case.name)) == EXP
     figures = case.figures(EmulatorEngine(("ane",)).run(saved, case.feeds(), "ane", case.output).predictions)
     assert ceiling.is_within(figures)
@@ -176,14 +185,14 @@ def test_what_a_state_was_given_is_read_back_by_the_branch_that_wants_it(convert
 def test_a_branch_is_swept_with_the_numbers_that_every_neighbour_carries(converted: Convert, branch: str) -> None:
     case = roads.case(f"default+before+{branch}")
     engine = EmulatorEngine(("ane",))
-    figures = case.figures(engine.run(converted("default", "before"), case.feeds(), "ane", case.output).predictions)
+    figures = case.figures(engine.run(converted(case.name), case.feeds(), "ane", case.output).predictions)
     assert figures.n_total == figures.n_covered == len(tiles.carried())
     assert ceiling.is_within(figures)
 
 
 def test_softplus_on_a_branch_is_over_the_ceiling_at_the_cliff(converted: Convert) -> None:
     case = roads.case("default+plain+plain")
-    saved = converted("default", "plain", lowering="softplus")
+    saved = converted(case.name, lowering="softplus")
     engine = EmulatorEngine(("ane",))
     figures = case.figures(engine.run(saved, case.feeds(), "ane", case.output).predictions)
     assert figures.bad_intervals[0].first == 10.3984375
@@ -218,9 +227,10 @@ def _measured(first: Path, second: Path) -> tuple[Measurement, ...]:
 
 
 def test_nothing_is_covered_by_name(converted: Convert) -> None:
-    good, again = converted("skip-load", "plain"), converted("default", "plain")
-    other = converted("default", "plain", lowering="exp-unclamped")
-    bad = converted("default", "plain", lowering="softplus")
+    name = "default+plain+plain"
+    good, again = converted("skip-load+plain+plain"), converted(name)
+    other = converted(name, lowering="exp-unclamped")
+    bad = converted(name, lowering="softplus")
     swept, covered = _measured(good, again)
     assert (swept.covered_by, covered.covered_by) == (None, str(swept.key))
     # The names are the same in every pair: only what was converted differs.

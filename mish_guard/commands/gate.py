@@ -43,9 +43,9 @@ def gate(
     check(order, out, *([] if report is None else [report]))
     for folder in (baselines, *([] if base is None else [base])):
         baseline.load_all(folder)  # a mistake in one is told now, not when all is measured
-    with files.locked(out, "results"):
-        measure(order, out)
-        judgement = _judged(out, baselines=baselines, base=base, form=form)
+    with files.locked(out, "results"), judge.without_collector():
+        measured = measure(order, out)
+        judgement = _judged(measured, baselines=baselines, base=base, out=out, form=form)
         if report is not None:
             judge.report_all(out / RESULTS, baselines=baselines, base=base, folder=report)
     return ExitCode.PASS if allow_unarmed and judgement.lacks_only_a_neural_engine else judgement.exit_code
@@ -75,8 +75,7 @@ def run(order: Order, *, out: Path) -> ExitCode:
     return ExitCode.PASS
 
 
-def _judged(out: Path, *, baselines: Path, base: Path | None, form: Format) -> Judgement:
-    measured = run_file.read_run(out / RESULTS)
+def _judged(measured: Run, *, baselines: Path, base: Path | None, out: Path, form: Format) -> Judgement:
     judgement = verdict.judge(measured, baseline.load_for(measured, baselines, base), defects.load_defects())
     _leave_reports(judgement, out)
     screen.show(facts.gather(judgement), form)

@@ -49,14 +49,14 @@ def report_all(results: Path, *, baselines: Path, base: Path | None, folder: Pat
 
 
 def _told(results: Path, baselines: Path, base: Path | None) -> tuple[Facts, Curves]:
-    with _without_collector():
+    with without_collector():
         run = run_file.read_run(results)
         judgement = verdict.judge(run, baseline.load_for(run, baselines, base), defects.load_defects())
         return facts.gather(judgement), curves.read(results.with_name(curves.NAME), run)
 
 
 @contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """What is read here is a tree of small objects that all stay: looking through them for cycles is a third of it."""
     was_on = gc.isenabled()
     gc.disable()

@@ -121,7 +121,7 @@ def _save_road(case: RoadCase, recipe: Recipe, path: Path) -> None:
 
         request = calls.Request(
             module=case.build(),
-            shapes=case.net.shapes,
+            shapes=case.carried.shapes,
             frontend=recipe.frontend,
             backend=recipe.backend,
             folder=Path(scratch),

@@ -88,14 +88,16 @@ def main() -> None:
         return
     if order["tree"] is not None:
         sys.meta_path.insert(0, _OnlyCoremltools(order["tree"]))
-    hello = fault or _hello(order["tree"], exports=json.loads(begin)["exports"])
+    hello = fault or _hello(order["tree"])
     _write(order["hello"], hello)
     if "fault" in hello:
         return
-    if len(order["slots"]) == 1 and not order["fork"]:
-        _convert_all(order["slots"][0], order["folder"], order["seconds"], words=2)
+    exports = json.loads(begin)["exports"]
+    if order["fork"]:
+        _keep_converters(order, exports=exports)
     else:
-        _keep_converters(order)
+        _load_export(exports=exports)
+        _convert_all(order["slots"][0], order["folder"], order["seconds"], words=2)
 
 
 def _limit_files() -> None:
@@ -140,7 +142,7 @@ def _environments_fault() -> dict[str, object] | None:
     return None
 
 
-def _hello(tree: str | None, *, exports: bool) -> Mapping[str, object]:
+def _hello(tree: str | None) -> Mapping[str, object]:
     """Who converts; or `fault` and `error`: why nobody can, and whether the tree or its environment is to blame."""
     from mish_guard.convert import conversion
 
@@ -148,13 +150,24 @@ def _hello(tree: str | None, *, exports: bool) -> Mapping[str, object]:
         described = conversion.describe()
     except BaseException as error:  # noqa: BLE001 - a tree raises what it likes, SystemExit too
         return {"fault": "tree" if _is_the_trees(error, tree) else "environment", "error": _reason(error)}
-    if exports:
-        conversion.load_export()
-    # coremltools collects garbage after each conversion, which would walk all that has been loaded.
+    _freeze()
+    return described
+
+
+def _freeze() -> None:
+    """coremltools collects garbage after each conversion, which would walk all that has been loaded."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_TO_COLLECT)
-    return described
+
+
+def _load_export(*, exports: bool) -> None:
+    """Load what torch.export needs, if some recipe needs it."""
+    if exports:
+        from mish_guard.convert import conversion
+
+        conversion.load_export()
+        _freeze()
 
 
 def _is_the_trees(error: BaseException, tree: str | None) -> bool:
@@ -166,9 +179,15 @@ def _is_the_trees(error: BaseException, tree: str | None) -> bool:
     return last is not None and "coremltools" in Path(last).parts and (tree is None or last.startswith(tree))
 
 
-def _keep_converters(order: _Order) -> None:
-    """One forked converter for each slot; one that ends is named to the court and replaced."""
-    converters = dict(_fork(slot, order) for slot in order["slots"])
+def _keep_converters(order: _Order, *, exports: bool) -> None:
+    """One forked converter for each slot; one that ends is named to the court and replaced.
+
+    The first of several begins before torch.export is loaded: the court gives it what needs none while there is any.
+    """
+    early = order["slots"][:1] if len(order["slots"]) > 1 else []
+    converters = dict(_fork(slot, order) for slot in early)
+    _load_export(exports=exports)
+    converters.update(_fork(slot, order) for slot in order["slots"][len(early) :])
     while converters:
         pid, status = os.wait()
         if pid in converters:
@@ -212,6 +231,7 @@ def _convert_all(slot: _Slot, folder: str, seconds: float, words: int) -> None:
             _set_alarm(seconds, words)
             answer = _convert(request["recipe"], Path(folder) / request["name"])
             _set_alarm(0, words)
+            gc.freeze()  # what this conversion loaded stays
             _write(slot["out"], {**answer, "number": request["number"]})
 
 

@@ -210,6 +210,14 @@ class _Queue:
             self.numbers[recipe] = len(self.numbers)
             (self.waiting.appendleft if first else self.waiting.append)(recipe)
 
+    def take(self, *, rather_no_export: bool) -> Recipe:
+        """The next that waits."""
+        taken = self.waiting[0]
+        if rather_no_export:
+            taken = next((each for each in self.waiting if each.frontend not in _EXPORTS), taken)
+        self.waiting.remove(taken)
+        return taken
+
 
 class Witnesses:
     """Packages by recipe, converted by `jobs` witnesses of one interpreter; keeps them in `folder`."""
@@ -299,12 +307,12 @@ class Witnesses:
             folder = self._folder / f"witness-{self._made}"
         return _Family(self._interpreter, folder, slots, self._seconds, self._mark)
 
-    def next_recipe(self) -> Recipe | None:
+    def next_recipe(self, *, rather_no_export: bool) -> Recipe | None:
         """Wait for a recipe that nobody has taken; None when there will be none."""
         with self._queue.changed:
             while not self._queue.waiting and not self._queue.closed:
                 self._queue.changed.wait()
-            return None if self._queue.closed else self._queue.waiting.popleft()
+            return None if self._queue.closed else self._queue.take(rather_no_export=rather_no_export)
 
     def convert(self, recipe: Recipe, slot: _Slot, folder: Path) -> None:
         """One recipe by one converter; what comes of it is kept. Raises WitnessLostError."""
@@ -427,7 +435,9 @@ class _Crew:
             return True
 
     def _work(self, number: int) -> None:
-        while (recipe := self._witnesses.next_recipe()) is not None:
+        # The first of several converters begins before torch.export is loaded.
+        is_early = number == 0 and len(self._threads) > 1
+        while (recipe := self._witnesses.next_recipe(rather_no_export=is_early)) is not None:
             family = self._living()
             if family is None:
                 error = self._hello if isinstance(self._hello, Exception) else ConversionError("the run was closed")

@@ -13,6 +13,8 @@ from mish_guard.models import branches
 from mish_guard.models import neighbours as near
 from mish_guard.models.branches import Branch
 
+_MOST_AT_ONCE = 10
+
 
 class Path(nn.Module):
     """One branch as a module."""
@@ -56,6 +58,18 @@ class Net:
         if len(self.branches) == 1:
             return Path(self.branches[0]).eval()
         return Paths(self.branches, self.shapes).eval()
+
+    def carrying(self, branch: str) -> Net:
+        """The part of the net that is converted with a branch, a net of its own, called NET-1 and so on if not all.
+
+        coremltools looks at all of a model after each of its passes: twice the branches take more than twice as long.
+        """
+        n_parts = -(-len(self.branches) // _MOST_AT_ONCE)
+        if n_parts == 1:
+            return self
+        number = self.index(branch) * n_parts // len(self.branches)
+        chosen = (each for place, each in enumerate(self.branches) if place * n_parts // len(self.branches) == number)
+        return Net(name=f"{self.name}-{number + 1}", branches=tuple(chosen))
 
     def index(self, branch: str) -> int:
         """The output of a branch; raises UsageError with the names there are."""

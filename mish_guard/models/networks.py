@@ -283,7 +283,11 @@ class SweepCase:
         got = self._joined(predictions[: len(finite)], self._activation_output)[: len(inputs)]
         entered, covered = self._entered(predictions)
         return figures.sweep(
-            inputs, got, self.want(entered), covered=covered, specials=self._specials(predictions[len(finite) :])
+            inputs,
+            got,
+            reference.remembered(self.want, entered),
+            covered=covered,
+            specials=self._specials(predictions[len(finite) :]),
         )
 
     def inexact(self, predictions: Outputs) -> int:

@@ -21,7 +21,7 @@ from mish_guard.models.branches import Branch
 from mish_guard.models.nets import Net
 from mish_guard.models.shapes import Rung
 from mish_guard.models.tiles import Probe
-from mish_guard.numerics import figures, fp16
+from mish_guard.numerics import figures, fp16, reference
 from mish_guard.records import Figures
 
 Half = NDArray[np.float16]
@@ -35,7 +35,7 @@ _LARGEST = 16.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoadCase:
-    """One branch of a net, converted by one call; cells of one net and call share the conversion.
+    """One branch of a net, converted by one call; cells of one part of a net and one call share the conversion.
 
     Implements `mish_guard.models.networks.Case`. What is fed are the numbers that every neighbour carries (`tiles`), so
     that a road that is swept and one that is covered by it have the same inputs.
@@ -52,7 +52,12 @@ class RoadCase:
 
     @property
     def model(self) -> str:
-        return f"{self.call}{SEPARATOR}{self.net.name}"
+        return f"{self.call}{SEPARATOR}{self.carried.name}"
+
+    @property
+    def carried(self) -> Net:
+        """The part of the net that one conversion carries."""
+        return self.net.carrying(self.branch.name)
 
     @property
     def ladder(self) -> str | None:
@@ -61,14 +66,14 @@ class RoadCase:
     @property
     def output(self) -> int:
         """Which output of the model is the branch's."""
-        return self.net.index(self.branch.name)
+        return self.carried.index(self.branch.name)
 
     def on(self, rung: Rung) -> RoadCase:
         msg = f"The model '{self.model}' has one shape and no ladder; there is no rung {rung}."
         raise UsageError(msg)
 
     def build(self) -> nn.Module:
-        return self.net.build()
+        return self.carried.build()
 
     def feeds(self) -> list[tuple[Half, ...]]:
         return [self._among_zeros(tile) for tile in self._tiles()]
@@ -84,7 +89,8 @@ class RoadCase:
         inputs = tiles.inputs(self.branch.shape)
         outputs = tiles.joined(got, self.branch.shape)
         every = np.ones(len(inputs), dtype=bool)
-        return figures.sweep(inputs, outputs, self.branch.want(inputs), covered=every, specials={})
+        want = reference.remembered(self.branch.want, inputs)
+        return figures.sweep(inputs, outputs, want, covered=every, specials={})
 
     def locate(self, x: float) -> tuple[int, tuple[int, ...]] | None:
         if self.branch.mixes:
@@ -115,7 +121,7 @@ class RoadCase:
     def _among_zeros(self, fed: Any) -> tuple[Any, ...]:
         """The branch's input, and zeros for the other inputs of the net."""
         return tuple(
-            fed if shape == self.branch.shape else np.zeros(shape, dtype=np.float16) for shape in self.net.shapes
+            fed if shape == self.branch.shape else np.zeros(shape, dtype=np.float16) for shape in self.carried.shapes
         )
 
     def _reference(self, fed: Half) -> Doubles:

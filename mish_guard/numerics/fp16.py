@@ -82,9 +82,9 @@ def spacing(values: ArrayLike) -> NDArray[np.float64]:
 
     It is 2**-24 everywhere below 2**-14 and 32 from 2**15 on; for inf and beyond it stays 32.
     """
-    magnitude = np.minimum(np.abs(np.asarray(values, dtype=np.float64)), MAX_FINITE)
-    exponent = np.floor(np.log2(np.maximum(magnitude, MIN_NORMAL)))
-    unit: NDArray[np.float64] = np.exp2(exponent - 10)
+    magnitude = np.clip(np.abs(np.asarray(values, dtype=np.float64)), MIN_NORMAL, MAX_FINITE)
+    _, exponent = np.frexp(magnitude)
+    unit: NDArray[np.float64] = np.ldexp(1.0, exponent - 11)
     return unit
 
 

@@ -5,10 +5,25 @@ Checked against mpmath at 50 digits over every finite half-precision input by te
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Doubles = NDArray[np.float64]
+
+
+def remembered(want: Callable[[NDArray[np.float16]], ArrayLike], inputs: NDArray[np.float16]) -> Doubles:
+    """`want(inputs)` as float64 of the same shape, found once for equal inputs; nobody may write to it."""
+    return _found(want, inputs.shape, np.ascontiguousarray(inputs).tobytes())
+
+
+@functools.lru_cache(maxsize=16)
+def _found(want: Callable[[NDArray[np.float16]], ArrayLike], shape: tuple[int, ...], inputs: bytes) -> Doubles:
+    values = np.array(want(np.frombuffer(inputs, dtype=np.float16).reshape(shape)), dtype=np.float64)
+    values.flags.writeable = False
+    return values
 
 
 def softplus(x: ArrayLike) -> Doubles:

@@ -86,7 +86,7 @@ def pack(values: Half) -> str:
     """Outputs as text."""
     bits = np.ascontiguousarray(values).view(np.uint16)
     steps = np.diff(bits, prepend=np.uint16(0)).astype("<u2")
-    return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode()
+    return base64.b64encode(zlib.compress(steps.tobytes())).decode()
 
 
 def unpack(packed: str) -> Half:

@@ -251,16 +251,20 @@ def _attempt_from_json(document: Document) -> Attempt:
 
 def figures_to_json(figures: Figures) -> Document:
     """Figures as JSON types."""
-    document = dataclasses.asdict(figures)
+    document = _fields(figures)
+    document["specials"] = dict(figures.specials)
     document["max_abs"] = _worst_to_json(figures.max_abs)
     document["max_ulp"] = _worst_to_json(figures.max_ulp)
-    document["binades"] = {
-        name: {**dataclasses.asdict(each), "at": _point(each.at)} for name, each in figures.binades.items()
-    }
+    document["binades"] = {name: {**_fields(each), "at": _point(each.at)} for name, each in figures.binades.items()}
     document["bad_intervals"] = [
         {"first": _point(each.first), "last": _point(each.last), "count": each.count} for each in figures.bad_intervals
     ]
     return document
+
+
+def _fields(record: Figures | BinadeFigures) -> dict[str, Any]:
+    """The fields of a record by name; unlike `dataclasses.asdict`, what they hold is not copied."""
+    return {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
 
 
 def figures_from_json(document: Document) -> Figures:

@@ -14,7 +14,7 @@ from pathlib import Path
 from mish_guard.engines.base import Execution, Feed, Predictions
 from mish_guard.engines.emulator import culprit, fast, package, profiles, sequence
 from mish_guard.engines.emulator.arithmetic import Emulated, Exact
-from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.evaluate import evaluate, up_to
 from mish_guard.engines.emulator.graph import Array, Graph, Node
 from mish_guard.engines.placement import summary
 from mish_guard.records import Culprit, Device, Document, Placed, Placement, Step
@@ -49,13 +49,13 @@ class EmulatorEngine:
         graph, profile = self._graph(package), self._profiles[place]
         if output is not None:
             graph, feeds = _branch(graph, feeds, output)
-        arithmetic = Emulated(profile)
+        runs = [_Evaluated(graph, _named(graph, feed), profile) for feed in feeds]
         return Execution(
-            predictions=_predictions(graph, feeds, arithmetic),
-            placement=_placement(graph, arithmetic),
+            predictions=tuple(each.prediction for each in runs),
+            placement=_placement(graph, Emulated(profile)),
             readings={
-                name: functools.partial(_predictions, graph, feeds, Emulated(profile, (name,)))
-                for name in sorted(arithmetic.met)
+                name: functools.partial(_read, runs, name)
+                for name in sorted({name for run in runs for name in run.met})
             },
         )
 
@@ -95,9 +95,33 @@ class EmulatorEngine:
         return self._graphs[path]
 
 
-def _predictions(graph: Graph, feeds: Sequence[Feed], arithmetic: Emulated) -> Predictions:
-    evaluated = (evaluate(graph, _named(graph, feed), arithmetic) for feed in feeds)
-    return tuple(tuple(fast.narrowed(values[name]) for name in graph.outputs) for values in evaluated)
+class _Evaluated:
+    """One feed as the friendly readings have it, and what the others need of it."""
+
+    def __init__(self, graph: Graph, feed: Mapping[str, Array], profile: profiles.Profile) -> None:
+        self._graph, self._feed, self._profile = graph, feed, profile
+        arithmetic = Emulated(profile)
+        values = evaluate(graph, feed, arithmetic)
+        self.met = arithmetic.met
+        self.prediction = _narrowed(graph, values)
+        # Where no reading differs nothing is evaluated again.
+        self._values = values if self.met else {}
+
+    def read(self, assumption: str) -> tuple[Array, ...]:
+        """The prediction under the pessimistic reading, evaluated from where it first differs."""
+        if assumption not in self.met:
+            return self.prediction
+        known = up_to(self.met[assumption], self._graph, self._values)
+        arithmetic = Emulated(self._profile, (assumption,))
+        return _narrowed(self._graph, evaluate(self._graph, self._feed, arithmetic, known=known))
+
+
+def _read(runs: Sequence[_Evaluated], assumption: str) -> Predictions:
+    return tuple(each.read(assumption) for each in runs)
+
+
+def _narrowed(graph: Graph, values: Mapping[str, Array]) -> tuple[Array, ...]:
+    return tuple(fast.narrowed(values[name]) for name in graph.outputs)
 
 
 def _branch(graph: Graph, feeds: Sequence[Feed], output: int) -> tuple[Graph, tuple[Feed, ...]]:

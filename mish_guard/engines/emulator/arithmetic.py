@@ -68,12 +68,13 @@ class Emulated:
     """Each result rounded to its declared type, with the hazards of `profile` on half-precision operations.
 
     `read_pessimistically` names the assumptions to read the other way. `met` collects those whose two readings differ
-    somewhere in what was evaluated: what came out depends on them.
+    somewhere in what was evaluated, each with the first tensor for which they do: what came out from there on depends
+    on them.
     """
 
     def __init__(self, profile: Profile, read_pessimistically: Collection[str] = ()) -> None:
         self.profile = profile
-        self.met: set[str] = set()
+        self.met: dict[str, str] = {}
         self._pessimistic = frozenset(read_pessimistically)
         self._on_grid: Array | None = None
 
@@ -101,7 +102,7 @@ class Emulated:
             result = hazard.apply(call, result)
         self._on_grid = self._passed(node, operands, result)
         for assumption in assumptions.of(node.op):
-            result = self._assumed(assumption, call, result)
+            result = self._assumed(assumption, node, call, result)
         return result
 
     def store(self, tensor: Tensor, values: Array) -> Array:
@@ -118,13 +119,13 @@ class Emulated:
         passes = node.op in _PASSING or (node.op in _CHOOSING and _are_half(operands))
         return result if is_half and passes else None
 
-    def _assumed(self, assumption: assumptions.Assumption, call: Call, result: Array) -> Array:
+    def _assumed(self, assumption: assumptions.Assumption, node: Node, call: Call, result: Array) -> Array:
         if assumption.id in self.met and assumption.id not in self._pessimistic:
             return result
         other = assumption.differs(call, result)
         if other is None:
             return result
-        self.met.add(assumption.id)
+        self.met.setdefault(assumption.id, node.outputs[0].name)
         return other if assumption.id in self._pessimistic else result
 
 

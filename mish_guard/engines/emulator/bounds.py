@@ -88,17 +88,17 @@ def judge(interval: Interval, inputs: Array) -> Bound:
     return Bound(max_abs=_worst(error, inputs), share=_worst(share, inputs), is_robust=bool(within.all()))
 
 
-def bars(graph: Graph, source: str, target: str, profile: Profile) -> dict[str, float]:
+def bars(graph: Graph, profile: Profile) -> dict[str, float]:
     """The largest error in units in the last place that the measured accuracies allow, by binade of the input.
 
-    `graph` computes mish of tensor `source` in tensor `target`. Empty where that has no error bars: nothing, or an
-    operation of which no accuracy was measured, leads from one to the other.
+    `graph` computes mish of its only input. Empty where that has no error bars: nothing, or an operation of which no
+    accuracy was measured, leads from one to the other.
     """
     inputs = fp16.finite_values().astype(np.float64)
     want = reference.mish(inputs)
+    (tensor,), (output,) = graph.inputs, graph.outputs
     try:
-        part = between(graph, source, target)
-        error = _error(enclosure(part, {source: (inputs, inputs)}, profile)[target], want)
+        error = _error(enclosure(graph, {tensor.name: (inputs, inputs)}, profile)[output], want)
     except (UnsupportedOpError, LookupError):
         return {}
     numbers, starts = np.unique(fp16.binade(inputs), return_index=True)

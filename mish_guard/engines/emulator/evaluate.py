@@ -31,14 +31,16 @@ def evaluate(
     feeds: Mapping[str, ArrayLike],
     arithmetic: Arithmetic,
     state: MutableMapping[str, Array] | None = None,
+    known: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
     """Every tensor of `graph` by name, float64 on the grid of its declared type.
 
     `state` holds the model's states by name and is updated in place; without it they begin as zeros and are lost.
+    `known` are tensors that need not be computed: `up_to` of another evaluation.
     Raises UnsupportedOpError naming an operation or a parameter the emulator does not know, UsageError for a feed
     that is missing or has the wrong shape, EvaluationError for a model that contradicts itself.
     """
-    run = _Run(arithmetic, {} if state is None else state)
+    run = _Run(arithmetic, {} if state is None else state, known or {})
     values: dict[str, Any] = {tensor.name: _stored(tensor, feeds, arithmetic) for tensor in graph.inputs}
     for tensor in graph.states:
         run.state.setdefault(tensor.name, np.zeros([size or 0 for size in tensor.shape or ()]))
@@ -48,6 +50,18 @@ def evaluate(
         if name not in values:
             values[name] = _constant(graph, name)
     return values
+
+
+def up_to(tensor: str, graph: Graph, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Of the tensors that were evaluated, those that a graph computes before `tensor`.
+
+    None where the order does not tell what depends on what: with states, in control flow, where a name is used twice.
+    """
+    names = [each.name for node in graph.nodes for each in node.outputs]
+    every = [*names, *(each.name for each in graph.inputs)]
+    if tensor not in names or len(set(every)) < len(every) or graph.states or any(node.blocks for node in graph.nodes):
+        return {}
+    return {name: values[name] for name in names[: names.index(tensor)]}
 
 
 def exactly(node: Node, graph: Graph, values: Mapping[str, Any]) -> tuple[tuple[Array, Array], ...]:
@@ -110,9 +124,10 @@ def _constant(graph: Graph, name: str) -> Any:
 class _Run:
     """One evaluation: the arithmetic, the states, and what control flow needs of both."""
 
-    def __init__(self, arithmetic: Arithmetic, state: MutableMapping[str, Array]) -> None:
+    def __init__(self, arithmetic: Arithmetic, state: MutableMapping[str, Array], known: Mapping[str, Array]) -> None:
         self.state = state
         self._arithmetic = arithmetic
+        self._known = known
         self._in_loops = 0
         self._control: dict[str, Callable[[Node, Any, Any], Any]] = {
             "cond": self._cond,
@@ -127,14 +142,20 @@ class _Run:
         """Add everything that `graph` computes to `values`."""
         constants = constants.new_child(dict(graph.constants))
         for node in graph.nodes:
-            results = self._node(node, values, constants)
-            kept = {
-                tensor.name: self._kept(node, tensor, value)
-                for tensor, value in zip(node.outputs, results, strict=True)
-            }
+            kept = self._already(node) or self._computed(node, values, constants)
             values.update(kept)
             if node.op.startswith("constexpr_"):
                 constants.update(kept)
+
+    def _already(self, node: Node) -> dict[str, Array]:
+        """What is known of a node's results: all of them or nothing."""
+        return {tensor.name: self._known[tensor.name] for tensor in node.outputs if tensor.name in self._known}
+
+    def _computed(self, node: Node, values: MutableMapping[str, Any], constants: ChainMap[str, Any]) -> dict[str, Any]:
+        results = self._node(node, values, constants)
+        return {
+            tensor.name: self._kept(node, tensor, value) for tensor, value in zip(node.outputs, results, strict=True)
+        }
 
     def _node(self, node: Node, values: MutableMapping[str, Any], constants: ChainMap[str, Any]) -> tuple[Any, ...]:
         if node.op in self._control:

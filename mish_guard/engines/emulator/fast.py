@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 # Loading PyTorch takes seconds: below this many elements numpy is used unless PyTorch is there already.
 _WORTH_LOADING = 2**18
-_WORTH_CALLING = 2**14
+_WORTH_CALLING = 2**13
 
 # Elements that are rounded at a time: the most for which PyTorch starts no threads, which would wait for each other
 # for many times the work on a busy machine.

@@ -51,8 +51,13 @@ def between(graph: Graph, output: str, probes: Sequence[Probe]) -> str | None:
             continue
         nodes = tuple(_needed(part, order[end], stop=frozenset({order[begin]})))
         if nodes and _is_isolated(part, nodes, order[begin]):
-            return "\n".join(_lines(part, nodes, order[begin]))
+            return spelled(part, nodes, order[begin])
     return None
+
+
+def spelled(graph: Graph, nodes: Sequence[Node], entry: str) -> str:
+    """Operations as text without names, a line each; `x` is the tensor that enters. Raises KeyError if another does."""
+    return "\n".join(_lines(graph, nodes, entry))
 
 
 def _values(graph: Graph, part: Graph, probe: Probe) -> dict[str, Array]:
