@@ -262,7 +262,7 @@ def figures_to_json(figures: Figures) -> Document:
     return document
 
 
-def _fields(record: Figures | BinadeFigures) -> dict[str, Any]:
+def _fields(record: Figures | BinadeFigures) -> dict[str, object]:
     """The fields of a record by name; unlike `dataclasses.asdict`, what they hold is not copied."""
     return {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
 

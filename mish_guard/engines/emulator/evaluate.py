@@ -151,7 +151,9 @@ class _Run:
         """What is known of a node's results: all of them or nothing."""
         return {tensor.name: self._known[tensor.name] for tensor in node.outputs if tensor.name in self._known}
 
-    def _computed(self, node: Node, values: MutableMapping[str, Any], constants: ChainMap[str, Any]) -> dict[str, Any]:
+    def _computed(
+        self, node: Node, values: MutableMapping[str, Array], constants: ChainMap[str, Array]
+    ) -> dict[str, Array]:
         results = self._node(node, values, constants)
         return {
             tensor.name: self._kept(node, tensor, value) for tensor, value in zip(node.outputs, results, strict=True)
