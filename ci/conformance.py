@@ -8,7 +8,8 @@ came out right, wrong, refused by name and crashed, per group of tests; exits 1 
 explained in ci/conformance.yml. A failing test that fails without the emulator too says nothing of it and is left
 out; one that never came to an end has crashed. `--write` keeps the table in docs/conformance.md; `--check` measures the
 sample of that page and fails if fewer are right, or more refused or explained, than there. `--keep FOLDER` takes the
-run in pieces: what came out right stays in the folder and is not run again; delete it when the emulator changes.
+run in pieces: what came out right stays in the folder and is not run again, and counts if it is of this sample; delete
+it when the emulator changes.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ def measured(options: argparse.Namespace, folder: Path) -> list[Outcome]:
     (folder / "known").write_text(json.dumps([each.test for each in known]), encoding="utf-8")
     fresh = _outcomes(options, folder)
     _keep(kept / "outcomes.jsonl", [*known, *fresh])
-    return _without_broken([*known, *fresh], folder)
+    sample = json.loads((folder / "sample").read_text(encoding="utf-8")) if (folder / "sample").exists() else []
+    return _without_broken([*(each for each in known if each.test in sample), *fresh], folder)
 
 
 def _keep(path: Path, outcomes: Iterable[Outcome]) -> None:
@@ -134,6 +136,7 @@ def _outcomes(options: argparse.Namespace, folder: Path) -> list[Outcome]:
             "CONFORMANCE_SHARD": f"{shard}/{options.jobs}",
             "CONFORMANCE_RESULTS": str(_results(options, folder, shard)),
             "CONFORMANCE_KNOWN": str(folder / "known"),
+            "CONFORMANCE_CHOSEN": str(folder / "sample"),
         }
         running.append(_pytest([*suites, *plugins, *extra], settings, folder))
     for process in running:

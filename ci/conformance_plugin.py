@@ -28,6 +28,9 @@ RESULTS = os.environ.get("CONFORMANCE_RESULTS", "conformance.jsonl")
 # A list of the tests whose outcome is known from an earlier run.
 KNOWN = os.environ.get("CONFORMANCE_KNOWN", "")
 
+# Where the names of the whole sample go.
+CHOSEN = os.environ.get("CONFORMANCE_CHOSEN", "")
+
 # coremltools allows half precision an error of 0.5 + 5 %; here it is also held to this.
 STRICT = 2e-2
 _LOOSE = 0.5
@@ -78,6 +81,10 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the sample of what was asked for, and of it the share of this process."""
     wanted = chosen([item.nodeid for item in items if not _converts_only(item)], SEED, SAMPLE)
+    if CHOSEN:
+        Path(CHOSEN).write_text(
+            json.dumps([name_of(item) for item in items if item.nodeid in wanted]), encoding="utf-8"
+        )
     known = _known()
     wanted -= {item.nodeid for item in items if name_of(item) in known}
     kept = sorted((item for item in items if item.nodeid in wanted), key=lambda item: item.nodeid)[SHARD::SHARDS]

@@ -63,18 +63,19 @@ def test_what_was_stopped_goes_on_with_what_is_not_right_yet(tmp_path: Path, mon
     kept = tmp_path / "kept"
     kept.mkdir()
     crashed = dataclasses.replace(OUTCOMES[0], kind="crashed")
-    lines = [json.dumps(dataclasses.asdict(each)) for each in (crashed, OUTCOMES[1])]
+    lines = [json.dumps(dataclasses.asdict(each)) for each in (crashed, OUTCOMES[1], OUTCOMES[2])]
     (kept / "0.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     told: list[str] = []
 
     def run(_: object, folder: Path) -> list[Outcome]:
         told.extend(json.loads((folder / "known").read_text(encoding="utf-8")))
+        (folder / "sample").write_text(json.dumps([each.test for each in OUTCOMES[:2]]), encoding="utf-8")
         return [OUTCOMES[0]]
 
     monkeypatch.setattr(conformance, "_outcomes", run)
     options = conformance.options_of(["--keep", str(kept)])
     assert conformance.measured(options, tmp_path) == [OUTCOMES[1], OUTCOMES[0]]
-    assert told == [OUTCOMES[1].test]
+    assert told == [OUTCOMES[1].test, OUTCOMES[2].test]
     assert [path.name for path in kept.iterdir()] == ["outcomes.jsonl"]
 
 
