@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests import virtual_mac
+
+ROOT = Path(__file__).parent.parent
 
 # Models with state and models from memory: no model of the matrix is one.
 NOT_OFFERED = {
@@ -70,3 +75,15 @@ def test_every_call_into_a_binding_is_answered() -> None:
         "predict",
     }
     assert wanted - _offered()[1] - NOT_OFFERED == set()
+
+
+def test_another_mish_guard_than_that_of_these_tests_wakes_up_as_itself(tmp_path: Path) -> None:
+    """Stories run the mish_guard of a checkout: whatever wakes a process up must not have imported another one."""
+    (tmp_path / "mish_guard").symlink_to(ROOT / "mish_guard")
+    made = virtual_mac.environment(virtual_mac.SCENARIOS / "hosted-vm.yml", tmp_path)
+    path = os.pathsep.join([made["PYTHONPATH"], str(tmp_path)])
+    ask = "import platform, mish_guard; print(platform.mac_ver()[0], mish_guard.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", ask], env={**os.environ, **made, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["15.6", str(tmp_path / "mish_guard" / "__init__.py")], done.stderr

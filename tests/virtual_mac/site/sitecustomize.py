@@ -18,9 +18,13 @@ def _builds() -> bool:
 
 if os.environ.get("MISH_GUARD_VIRTUAL_MAC") and not _builds():
     root = str(Path(__file__).resolve().parents[3])
+    before = list(sys.path)
     sys.path.insert(0, root)
+    from tests import virtual_mac
+
+    # The mish_guard under test may be another one than that beside these tests, which is for who has none.
+    sys.path[:] = [*before, root]
     from tests.virtual_mac import install
 
-    # The mish_guard under test may be another one than that beside these tests.
-    sys.path.remove(root)
-    install.install(Path(os.environ["MISH_GUARD_VIRTUAL_MAC"]))
+    sys.path[:] = before
+    install.install(Path(os.environ[virtual_mac.VARIABLE]))
