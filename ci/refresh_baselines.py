@@ -2,9 +2,9 @@
 
     python3 ci/refresh_baselines.py --reason 'why the figures change' [options of `mish-guard refresh`]
 
-Builds and proves the tree first, runs the whole matrix three times, and stores nothing if a cell is over a ceiling, is
-gone, or gave different bits. `mish-guard-out/changes.md` holds the table of before and after,
-`mish-guard-out/baselines` the files that changed.
+Builds and proves the tree first, with the Xcode that MISH_GUARD_XCODE names, runs the whole matrix three times, and
+stores nothing if a cell is over a ceiling, is gone, or gave different bits. `mish-guard-out/changes.md` holds the table
+of before and after, `mish-guard-out/baselines` the files that changed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ BASELINES = ROOT / "mish_guard" / "data" / "baselines"
 
 def main(options: Sequence[str]) -> int:
     """Build, measure, store, show; returns the exit code of the first step that fails."""
+    if os.environ.get("MISH_GUARD_XCODE"):  # an empty DEVELOPER_DIR is no Xcode to what macOS starts
+        os.environ["DEVELOPER_DIR"] = os.environ["MISH_GUARD_XCODE"]
     built = subprocess.run([str(ROOT / "ci" / "candidate")], stdout=subprocess.PIPE, text=True, check=False)
     if built.returncode:
         return built.returncode

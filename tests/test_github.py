@@ -136,6 +136,35 @@ def test_the_known_defect_stands_in_the_headline(tmp_path: Path, passed: Judgeme
     assert "| b | FAIL (armed): reintroduces MISH-SOFTPLUS-CLIFF |" in "\n".join(words.table(judged))
 
 
+EMULATED, MAC = "mish-gate-emulated", "mish-gate-core-ml-macos-26"
+
+
+@pytest.mark.parametrize(
+    ("failed_jobs", "codes", "worst", "starts"),
+    [
+        (["core-ml"], (0, 12), 12, f"INCONCLUSIVE: no baseline yet for {MAC}. Next: Actions, refresh-baselines, "),
+        (["core-ml", "emulated"], (12, 12), 12, f"INCONCLUSIVE: no baseline yet for {EMULATED}, {MAC}. Next: "),
+        (["core-ml", "emulated"], (0, 12), 11, "INCONCLUSIVE: job core-ml ended as failure; job emulated ended as "),
+        (["core-ml", "base-court"], (0, 12), 11, "INCONCLUSIVE: job core-ml ended as failure; job base-court ended"),
+        (["core-ml"], (0, 11), 11, "INCONCLUSIVE: job core-ml ended as failure; "),
+    ],
+    ids=["first day", "nothing is shipped", "failed with a pass", "failed without a run", "cells lost"],
+)
+def test_where_baselines_are_all_that_is_missing_the_headline_names_the_click(
+    failed_jobs: list[str], codes: tuple[int, int], worst: int, starts: str
+) -> None:
+    """The job of a run that lacks a baseline has failed, and says nothing more; any other failure comes first."""
+    jobs = {name: "failure" if name in failed_jobs else "success" for name in ("core-ml", "emulated", "base-court")}
+    word = {0: "PASS", 10: "FAIL", 21: "BROKEN"}
+    runs = {
+        name: dataclasses.replace(_NUMBERS, exit_code=code, verdict=word.get(code, "INCONCLUSIVE"))
+        for name, code in zip((EMULATED, MAC), codes, strict=True)
+    }
+    judged = overall.Overall(jobs=jobs, runs=runs)
+    assert judged.exit_code == worst
+    assert judged.headline.startswith(starts)
+
+
 def test_a_report_of_any_size_is_none(tmp_path: Path, passed: Judgement) -> None:
     path = left(tmp_path / "a", passed) / announce.REPORT
     assert overall.gather({"one": SUCCEEDED}, tmp_path, ["a"]).exit_code is ExitCode.PASS

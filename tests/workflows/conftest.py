@@ -6,6 +6,7 @@ joined, the whole matrix is measured by other tests.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mish_guard.candidate import patch, source
 from tests import virtual_mac
@@ -64,9 +66,26 @@ def _refresh(tree: Path, folder: Path, *options: str, python: Path = Path(sys.ex
 
 def mac(scenario: str, folder: Path) -> dict[str, str]:
     """The variables of a virtual Mac, with the stand-ins first on PATH."""
-    commands = folder / f"commands-{scenario}"
+    return _living_on(virtual_mac.SCENARIOS / f"{scenario}.yml", folder / f"commands-{scenario}")
+
+
+def hosted_macs(folder: Path) -> dict[str, str]:
+    """The variables of a hosted Mac with macOS 15; where the Xcode is that of macOS 26, it is one with that."""
+    newer = folder / "macos-26"
+    newer.mkdir()
+    machine = yaml.safe_load((virtual_mac.SCENARIOS / "hosted-vm.yml").read_text())["machine"]
+    path = virtual_mac.variant("hosted-vm", newer, machine={**machine, "macos": "26.3", "build": "25D125"})
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "mish-gate.yml").read_text())["jobs"]
+    (xcode,) = (
+        each["xcode"] for each in jobs["core-ml"]["strategy"]["matrix"]["include"] if each["runner"] == "macos-26"
+    )
+    by_xcode = {xcode: _living_on(path, newer / "commands")}
+    return {**mac("hosted-vm", folder), "STAND_IN_MACS": json.dumps(by_xcode)}
+
+
+def _living_on(path: Path, commands: Path) -> dict[str, str]:
     commands.mkdir(exist_ok=True)
-    made = virtual_mac.environment(virtual_mac.SCENARIOS / f"{scenario}.yml", commands)
+    made = virtual_mac.environment(path, commands)
     return {**made, "PATH": f"{HERE / 'tools'}{os.pathsep}{made['PATH']}"}
 
 

@@ -98,11 +98,11 @@ class Hub:
         git(target, "remote", "add", "origin", f"https://github.com/{name}.git")
         return commit(target, "first")
 
-    def branch(self, name: str, branch: str, edit: Callable[[Path], None]) -> str:
-        """A commit on a new branch of main with an edit made; main stays checked out."""
+    def branch(self, name: str, branch: str, edit: Callable[[Path], None], start: str = "main") -> str:
+        """A commit on a new branch of main, or of another commit, with an edit made; main stays checked out."""
         target = self.repository(name)
         # Over what an earlier try may have left.
-        git(target, "checkout", "-q", "-f", "-B", branch, "main")
+        git(target, "checkout", "-q", "-f", "-B", branch, start)
         edit(target)
         made = commit(target, branch)
         git(target, "checkout", "-q", "main")

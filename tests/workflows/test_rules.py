@@ -117,6 +117,13 @@ def _owned(path: str) -> bool:
     return any(f"/{path}".startswith(each) if each.endswith("/") else f"/{path}" == each for each in patterns)
 
 
+def test_what_is_stored_is_built_with_the_xcode_of_what_is_compared_with_it() -> None:
+    gate, refresh = (ROOT / ".github" / "workflows" / f"{name}.yml" for name in ("mish-gate", "refresh-baselines"))
+    pinned = {each["runner"]: each["xcode"] for each in jobs(gate)["core-ml"]["strategy"]["matrix"]["include"]}
+    (named,) = [step["env"]["MISH_GUARD_XCODE"] for step in steps(refresh) if "MISH_GUARD_XCODE" in step.get("env", {})]
+    assert dict(re.findall(r"matrix\.place\.runner == '([\w-]+)' && '([^']+)'", named)) == pinned
+
+
 def test_everything_that_judges_has_an_owner() -> None:
     """What the commands import, directly or not, what they read, and what starts them."""
     seen: set[Path] = set()

@@ -5,6 +5,7 @@ anything else misses. `venv` makes the same in the place of `python -m venv`. Wh
 written to STAND_IN_LOG.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -37,7 +38,10 @@ def borrow(folder: str) -> None:
     if MAC[0] in woken:
         # However isolated a process of this environment is started, it lives on the virtual Mac of the job.
         script = str(Path(__file__).parents[2] / "virtual_mac" / "site" / "sitecustomize.py")
-        wake_up = f"import os, runpy; os.environ.update({woken!r}); runpy.run_path({script!r})"
+        # Of several hosted Macs a job has the one with its Xcode.
+        others = json.loads(os.environ.get("STAND_IN_MACS", "{}"))
+        chosen = f"{others!r}.get(os.environ.get('DEVELOPER_DIR'), {woken!r})"
+        wake_up = f"import os, runpy; os.environ.update({chosen}); runpy.run_path({script!r})"
         (packages / "c.pth").write_text(f"{wake_up}\n")
     (root / "build").mkdir(exist_ok=True)
     (root / "build" / "downloads").symlink_to(os.environ["STAND_IN_DOWNLOADS"])
