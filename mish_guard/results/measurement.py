@@ -42,24 +42,18 @@ def write(path: Path, results: Path, checks: Sequence[Document], answers: Sequen
     files.write_atomically(path, text)
 
 
-def read(path: Path, scratch: Path) -> tuple[Run, list[list[str]]]:
-    """The run and the answers in a file; raises UnreadableFileError for one that is not whole or contradicts itself."""
+def read(path: Path, scratch: Path) -> Run:
+    """The run in a file; raises UnreadableFileError for one that is not whole or contradicts itself.
+
+    The answers beside it are for whoever looks at the file: its figures give them again.
+    """
     document = run_file.check_seal(files.read_json(path), path)
     if document.get("kind") != KIND or not isinstance(document.get("results"), dict):
         msg = f"'{path}' is no measurement of `mish-guard measure`. Ask for the measurement.json that it leaves."
         raise UnreadableFileError(msg)
     inner = scratch / "results.json"
     inner.write_text(files.readable_json(document["results"]), encoding="utf-8")
-    run = run_file.read_run(inner)
-    answers = document.get("answers")
-    if not isinstance(answers, list) or not all(_is_answer(each) for each in answers):
-        msg = f"'{path}' has no answers as `mish-guard measure` writes them. Ask for the file as it was left."
-        raise UnreadableFileError(msg)
-    return run, [[files.printable(text) for text in each] for each in answers]
-
-
-def _is_answer(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, str) for each in value)
+    return run_file.read_run(inner)
 
 
 def _without_paths(value: object) -> Any:
