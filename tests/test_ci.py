@@ -63,6 +63,15 @@ def test_the_pinned_tree_is_built_and_judged(
     assert over == ({"sweep/mish-k3/torchscript/mlprogram-fp16@ane"} if code is ExitCode.FAIL else set())
 
 
+def test_a_tree_with_the_defect_is_green_beside_the_same_tree(small_matrix: Path, tmp_path: Path) -> None:
+    """A fork of today, on a change that makes nothing worse."""
+    options = ("--lowering", "as-is", "--base", "sdist:9.0", "--matrix", small_matrix, "--profile", "ane")
+    ended = gate(*options, "--out", tmp_path, "--format", "json")
+    judged = json.loads(ended.stdout)
+    assert (ended.returncode, judged["verdict"], judged["armed"]) == (ExitCode.PASS, "PASS", True)
+    assert judged["reason"] == "no worse than the base tree, which itself is over a ceiling or fails at 1 cell"
+
+
 def test_the_key_of_the_cache_is_that_of_the_tree_that_was_named() -> None:
     told = [
         subprocess.run([ROOT / "ci" / "candidate", *words], capture_output=True, text=True, check=True).stdout

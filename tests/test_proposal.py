@@ -170,6 +170,15 @@ RULES: list[dict[str, Any]] = [
     {"type": "non_fast_forward"},
     {"type": "merge_queue"},
 ]
+FORKS = "repos/a/b/actions/permissions/fork-pr-contributor-approval"
+
+
+def _without(name: str) -> list[dict[str, Any]]:
+    """The rules, but for one parameter of the reviews."""
+    kept = {key: value for key, value in RULES[0]["parameters"].items() if key != name}
+    return [{"type": "pull_request", "parameters": kept}, *RULES[1:]]
+
+
 REVIEWERS = {"type": "required_reviewers", "prevent_self_review": True, "reviewers": [{"type": "User"}]}
 
 
@@ -177,7 +186,7 @@ def _github(monkeypatch: pytest.MonkeyPatch, rules: Any = RULES, **changes: Any)
     answers = {
         "repos/a/b": {"default_branch": "main", "private": False},
         "repos/a/b/actions/permissions/workflow": {"default_workflow_permissions": "read"},
-        "repos/a/b/actions/permissions/fork-pr-contributor-approval": {"approval_policy": "all_external_contributors"},
+        FORKS: {"approval_policy": "all_external_contributors"},
         "repos/a/b/code-scanning/default-setup": {"state": "not-configured"},
         "repos/a/b/environments/ane-hardware": {"protection_rules": [REVIEWERS]},
         **changes,
@@ -205,11 +214,15 @@ def test_settings_that_are_all_there_are_said_so(
             "the source of the check 'ci' must be GitHub Actions",
         ),
         (RULES[:3], {}, "Require merge queue"),
+        (_without("dismiss_stale_reviews_on_push"), {}, "Dismiss stale approvals when new commits are pushed"),
+        (_without("require_last_push_approval"), {}, "Require approval of the most recent push"),
+        ([*RULES[:2], RULES[3]], {}, "Block force pushes"),
+        (RULES, {FORKS: {"approval_policy": "first_time_contributors"}}, "approval for all external contributors"),
         (RULES, {"repos/a/b/environments/ane-hardware": {"protection_rules": []}}, "no required reviewers"),
         (RULES, {"repos/a/b/actions/permissions/workflow": {}}, "Read repository contents"),
         (RULES, {"repos/a/b/code-scanning/default-setup": {"state": "configured"}}, "switch its default setup off"),
     ],
-    ids=["review", "check", "source", "queue", "environment", "token", "scan"],
+    ids=["review", "check", "source", "queue", "stale", "last", "force", "forks", "environment", "token", "scan"],
 )
 def test_a_setting_that_is_missing_is_named_with_its_place(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rules: Any, changes: Any, words: str

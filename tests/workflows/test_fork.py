@@ -85,6 +85,26 @@ def test_softplus_in_the_converter_is_red_by_name(judge: Callable[..., Ran]) -> 
     assert "reintroduces MISH-SOFTPLUS-CLIFF" in annotations[0][1]
 
 
+def test_a_fork_of_today_is_green_on_a_change_that_makes_nothing_worse(hub: Hub, fork: Path) -> None:
+    """By the words of the guide: its base has the defect, and so has the change."""
+
+    def begin(tree: Path) -> None:
+        _restore_softplus(tree)
+        path = tree / ".github" / "workflows" / "mish.yml"
+        text = path.read_text()
+        fetched = text.replace("{persist-credentials: false}", "{persist-credentials: false, fetch-depth: 2}", 1)
+        gate = "      - uses: mish-guard/"
+        beside = fetched.replace(gate, f"      - run: git worktree add --detach .base HEAD^1\n{gate}")
+        path.write_text(beside.replace("{path: ., ", "{path: ., base-path: .base, "))
+
+    assert fork.exists()
+    head = hub.branch(FORK, "today-2", _python_only, start=hub.branch(FORK, "today", begin))
+    payload = {"action": "opened", "number": 7, "pull_request": {"number": 7, "head": {"sha": head}}}
+    ran = hub.run("mish", "pull_request", payload, commit=head, repository=FORK)
+    assert ran.jobs == {"mish-gate": "success"}
+    assert ran.summary("mish-gate").startswith("## PASS (armed): no worse than the base tree, which itself is over a ")
+
+
 def test_softplus_hidden_in_a_graph_pass_is_red_through_the_graft(judge: Callable[..., Ran]) -> None:
     ran = judge("pass", _hide_it_in_a_pass)
     assert ran.jobs == {"mish-gate": "failure"}

@@ -38,6 +38,16 @@ def pin_as_is(tree: Path) -> None:
     path.write_text(path.read_text().replace("lowering: exp", "lowering: as-is"))
 
 
+def bend_the_judge(tree: Path) -> None:
+    """The defect is back, and whoever judges calls every failure a pass."""
+    pin_as_is(tree)
+    rules = tree / "mish_guard" / "judge" / "rules.py"
+    text = rules.read_text()
+    bent = text.replace("verdict=Verdict.FAIL", "verdict=Verdict.PASS")
+    rules.write_text(bent.replace("exit_code=ExitCode.FAIL", "exit_code=ExitCode.PASS"))
+    assert rules.read_text() != text
+
+
 def without_macs(tree: Path) -> None:
     """The job on the Macs is skipped, as a pull request might want it."""
     path = tree / WORKFLOW
@@ -78,6 +88,15 @@ def test_a_pin_without_the_patch_is_red_by_name(hub: Hub) -> None:
     assert ran.summary("mish-gate").startswith("## FAIL: reintroduces MISH-SOFTPLUS-CLIFF\n")
     assert ("error", "mish-guard: FAIL: reintroduces MISH-SOFTPLUS-CLIFF") in ran.annotations("mish-gate")
     assert list(ran.artifact("mish-gate-emulated").glob("*.obtained.json"))
+
+
+def test_a_judge_that_a_pull_request_bends_does_not_judge_it(hub: Hub) -> None:
+    head = hub.branch(NAME, "bent", bend_the_judge)
+    ran = hub.run("mish-gate", "pull_request", event(hub, head), commit=head)
+    assert ran.jobs == {"emulated": "success", "base-court": "failure", "mish-gate": "failure"}
+    assert ran.summary("emulated").startswith("## PASS (armed): ")
+    assert ran.summary("base-court").startswith("## FAIL (armed): reintroduces MISH-SOFTPLUS-CLIFF: ")
+    assert ran.summary("mish-gate").startswith("## FAIL: reintroduces MISH-SOFTPLUS-CLIFF\n")
 
 
 def test_a_skipped_job_is_not_a_pass(hub: Hub) -> None:

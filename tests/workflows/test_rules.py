@@ -199,6 +199,24 @@ def test_a_mac_of_ones_own_installs_no_python() -> None:
         assert python["if"] == "runner.environment != 'self-hosted'"
 
 
+def test_whatever_a_pull_request_runs_on_a_mac_waits_for_the_environment() -> None:
+    """`approve` alone would not do: a change of the file could leave it out of `needs`."""
+    found = jobs(ROOT / ".github" / "workflows" / "neural-engine.yml")
+    assert found["approve"]["environment"] == "ane-hardware"
+    assert found["measure"]["environment"] == "${{ github.event_name == 'workflow_dispatch' && 'ane-hardware' || '' }}"
+    assert "approve" in found["measure"]["needs"]
+    assert "needs.approve.result == 'success' || github.event_name != 'workflow_dispatch'" in found["measure"]["if"]
+
+
+def test_baselines_of_a_mac_are_measured_by_an_account_that_runs_no_pull_request() -> None:
+    """A runner takes a job whose labels it has, all of them: the two must differ in one that the other lacks."""
+    judged = jobs(ROOT / ".github" / "workflows" / "neural-engine.yml")["measure"]["runs-on"]
+    stored = jobs(ROOT / ".github" / "workflows" / "refresh-baselines.yml")["measure"]["runs-on"]
+    assert judged == ["self-hosted", "macOS", "ARM64", "${{ matrix.chip }}"]
+    assert """format('["self-hosted", "macOS", "ARM64", "refresh-{0}"]', matrix.place.runner)""" in stored
+    assert "refresh-ane-m1" in (ROOT / "docs" / "workflows.md").read_text()
+
+
 def test_only_false_weakens_a_run_and_a_report_is_never_older_than_its_job() -> None:
     found = {step["name"]: step for step in steps(ROOT / ".github" / "actions" / "mish-gate" / "action.yml")}
     assert next(iter(found)) == "Forget older reports"
