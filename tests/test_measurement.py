@@ -92,6 +92,62 @@ def test_a_mac_with_an_intel_processor_tells_its_cpu_and_becomes_no_baseline(tmp
 
 RIGHT = "the lowering under test is inside its ceiling in all 1 required cells"
 CLIFF = "mish through native softplus is wrong from x = 10.3984"
+NONE = RIGHT.replace("all 1", "0 of 1")
+
+
+def _machine(chip: str, macos: str = "26.3", **more: Any) -> dict[str, Any]:
+    return {"machine": {"chip": chip, "model": "Mac99,1", "macos": macos, "build": "25D125", **more}}
+
+
+# By the stored Mac that each is like: what differs, its first line, and why nothing of it is stored, if so.
+NINE: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "M1 Pro": ("m1-pro-fixed", {}, f"Apple M1 Pro, macOS 26.4.1, cpu-and-ne: {CLIFF}; {RIGHT}.", ""),
+    "M2 Pro": (
+        "never-placed",
+        {},
+        f"Apple M2 Pro, macOS 26.3, cpu-and-ne: native softplus was placed on no Neural Engine; {RIGHT}.",
+        "",
+    ),
+    "M3": ("m3-max", _machine("Apple M3"), f"Apple M3, macOS 26.3, cpu-and-ne: {CLIFF}; {RIGHT}.", ""),
+    "M3 Max": ("many-channels", {}, f"Apple M3 Max, macOS 26.3, cpu-and-ne: {CLIFF}; {RIGHT}.", ""),
+    "M4": ("silent-fallback", {}, f"Apple M4, macOS 26.4, cpu-and-ne: native softplus is right; {RIGHT}.", ""),
+    "M5 Pro": (
+        "aborts-at-load",
+        {},
+        f"Apple M5 Pro, macOS 26.5, cpu-and-ne: {CLIFF}; {NONE}; 2 cells gave no figures.",
+        "2 cells gave no figures",
+    ),
+    "M6": (
+        "flickers",
+        _machine("Apple M6", "27.0"),
+        f"Apple M6, macOS 27.0, cpu-and-ne: {CLIFF}; {RIGHT}.",
+        "gave other bits when asked again",
+    ),
+    "hosted": ("hosted-vm", {}, f"Apple M1 (Virtual), macOS 15.6, cpu-only: {RIGHT}.", ""),
+    "Intel": (
+        "hosted-vm",
+        _machine("Intel(R) Core(TM) i9-9980HK CPU @ 2.40GHz", "15.6", python="x86_64", devices=["cpu", "gpu"]),
+        f"Intel(R) Core(TM) i9-9980HK CPU @ 2.40GHz, macOS 15.6, cpu-only: {RIGHT}.",
+        "an Intel processor",
+    ),
+}
+
+
+@pytest.mark.stories
+@pytest.mark.parametrize("mac", NINE)
+def test_nine_macs_from_the_command_to_the_store(mac: str, tmp_path: Path, invoke: Invoke) -> None:
+    """Each as it would be sent: what it says first, what the receiver is shown, and what becomes of it."""
+    like, changes, first, refused = NINE[mac]
+    path, said, _ = _measured(tmp_path, like, **changes)
+    assert said.splitlines()[0] == first
+    ended = invoke("store", path, "--reason", "a test", "--baselines", tmp_path / "kept")
+    if refused:
+        assert (ended.code, (tmp_path / "kept").exists()) == (ExitCode.USAGE, False)
+        assert refused in ended.err
+    else:
+        assert ended.code == 0, ended.err
+        told = said.splitlines()[:-1]
+        assert ended.out.splitlines()[: len(told)] == told
 
 
 def _unplaced(cell: Measurement) -> Measurement:
@@ -220,6 +276,14 @@ def _virtual(document: dict[str, Any]) -> None:
         each["device"]["hardware"]["is_vm"] = True
 
 
+def _bring_the_cliff_back(document: dict[str, Any]) -> None:
+    _cell(document, "sweep/")["figures"] = _cell(document, "negative-control")["figures"]
+
+
+def _fail(document: dict[str, Any]) -> None:
+    _cell(document, "sweep/").update(figures=None, failure={"stage": "predict", "reason": "aborted"})
+
+
 BAD: dict[str, tuple[Edit, str]] = {
     "emulated": (lambda d: _places(d)["cpu-only"].update(engine="emulator"), "not Core ML on a Mac"),
     "no hardware": (lambda d: _places(d)["cpu-only"].update(is_hardware=False), "not Core ML on a Mac"),
@@ -231,6 +295,9 @@ BAD: dict[str, tuple[Edit, str]] = {
     "broken": (lambda d: d["mish_guard"].update(broken="files changed"), "proves nothing: files changed"),
     "controls swapped": (_swap_controls, "the positive control does not pass"),
     "cliff elsewhere": (_cliff_without_the_engine, "although nothing was placed on the Neural Engine"),
+    "over a ceiling": (_bring_the_cliff_back, "1 cells are over a ceiling, first sweep/"),
+    "no figures": (_fail, "1 cells gave no figures, first sweep/"),
+    "other bits": (lambda d: _cell(d, "sweep/").update(repeats_agree=False), "gave other bits when asked again"),
     "place without cells": (lambda d: _places(d).update(ghost=_places(d)["cpu-only"]), "cells and places do not agree"),
 }
 

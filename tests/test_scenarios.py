@@ -157,6 +157,19 @@ def test_what_went_wrong_without_consequence_is_noted(ended: Mapping[str, Ended]
     assert "after its answer the worker did not end well: Core ML aborted the process" in notes
 
 
+def test_what_hangs_once_is_asked_again_and_what_hangs_for_good_is_named(ended: Mapping[str, Ended]) -> None:
+    run = ended["hangs"].run
+    assert run is not None
+    tried = [note for note in run.notes if " was tried twice, the first time failed: " in note]
+    assert any(note.startswith("The list of compute devices was") for note in tried)
+    assert any(note.startswith("exp-") and "killed while making the compute plan." in note for note in tried)
+    reasons = {cell.failure.reason for cell in run.measurements.values() if cell.failure}
+    assert sorted(reason.split(".")[0] for reason in reasons) == [
+        "Core ML did not answer within 12 s and was killed while predicting",
+        "Something killed the process while predicting: SIGKILL, as the system does when memory is short",
+    ]
+
+
 def test_an_abort_and_a_hang_are_named_in_the_record(ended: Mapping[str, Ended]) -> None:
     reasons = {
         name: {cell.failure.reason for cell in run.measurements.values() if cell.failure}

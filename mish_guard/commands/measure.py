@@ -115,6 +115,21 @@ def _complaints(run: Run) -> Iterator[str]:
         yield "cells and places do not agree"
     for place in run.engines:
         yield from _wrong_controls(run, place)
+    yield from _no_baseline(run)
+
+
+def _no_baseline(run: Run) -> Iterator[str]:
+    """What `refresh` would not store either: a baseline excuses nothing that it did not measure, twice alike."""
+    required = [cell for cell in run.measurements.values() if cell.known_gap is None and not cell.key.role.is_control]
+    failed = [cell for cell in required if cell.figures is None]
+    if failed:
+        yield f"{len(failed)} cells gave no figures, first {failed[0].key}"
+    over = [cell for cell in required if cell.figures is not None and not ceiling.is_within(cell.figures)]
+    if over:
+        yield f"{len(over)} cells are over a ceiling, first {over[0].key}, and no baseline moves one"
+    changed = [cell for cell in run.measurements.values() if cell.repeats_agree is False]
+    if changed:
+        yield f"{len(changed)} cells gave other bits when asked again, first {changed[0].key}"
 
 
 def _wrong_controls(run: Run, place: str) -> Iterator[str]:

@@ -254,8 +254,12 @@ def _abort(message: str) -> None:
 
 
 def _hang() -> None:
-    """As the compiler service does: a helper of its own, and no way back."""
+    """As the compiler service does: a helper of its own, and no way back; a signal that can be refused is refused.
+
+    What no signal ends, a wait in the kernel, no process can play. The worker's own alarm is left to it.
+    """
     _start_helper(outside=False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGALRM})
     while True:
         time.sleep(_HELPER_SECONDS)
 
