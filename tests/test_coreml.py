@@ -293,6 +293,24 @@ def test_a_process_that_no_signal_ends_is_abandoned(monkeypatch: pytest.MonkeyPa
         process._answer(tmp, process._End(status=None, timed_out=True), 5)
 
 
+def test_without_proc_what_a_worker_started_is_found_in_the_list_of_ps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of `ps -E` on macOS: the environment stands behind the command."""
+    mark = f"{guardian.VARIABLE}=abc"
+    shown = f"  11 /bin/sleep 60 HOME=/Users/a {mark} TERM=x\n  12 /bin/sleep {mark}d\n  13 /bin/sleep 60 TERM=x\n"
+    asked = []
+
+    def ps(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        asked.append(command)
+        if len(asked) == 2:
+            raise subprocess.TimeoutExpired(command, 5)
+        return subprocess.CompletedProcess(command, 0, stdout=shown.encode())
+
+    monkeypatch.setattr(subprocess, "run", ps)
+    assert guardian._listed(mark.encode()) == {11}
+    assert guardian._listed(mark.encode()) == set()
+    assert {"-A", "-E", "-ww"} < set(asked[0])
+
+
 def test_a_failure_that_comes_and_goes_is_tried_once_more_and_said(wake: Wake) -> None:
     wake(faults=[{"kind": "killed", "once": True}])
     engine = CoreMLEngine(("cpu-only",))

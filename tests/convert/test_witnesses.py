@@ -95,6 +95,15 @@ def test_a_converter_that_fails_is_named_with_file_and_line(testify: Testify) ->
     assert witnesses.package(recipe("scale-0.1")).exists()
 
 
+def test_where_forking_is_not_safe_a_witness_converts_itself(testify: Testify, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, whose frameworks do not survive a fork: what a conversion ends is a witness, and replaced."""
+    monkeypatch.setattr(the_module, "CAN_FORK", False)
+    witnesses = testify(trees.with_mish(FAILURES + trees.GOOD), seconds=20)
+    assert "was ended by SIGSEGV (coremltools/converters/mil/frontend/torch/ops.py:18" in refusal(witnesses, "rank-5")
+    assert "SystemExit: 0" in refusal(witnesses, "rank-2")
+    assert witnesses.package(recipe("scale-0.1")).exists()
+
+
 def test_after_some_conversions_that_never_end_the_others_are_not_waited_for(testify: Testify) -> None:
     witnesses = testify(trees.with_mish("    import time\n    while True: time.sleep(9)\n    res = x\n"), seconds=1)
     cases = ["rank-1", "rank-2", "rank-3", "rank-5", "mish-k1", "mish-k3", "inplace", "F.mish"]
@@ -233,6 +242,16 @@ def test_what_a_tree_starts_ends_with_its_witness(testify: Testify) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
+def test_where_no_list_of_children_is_kept_they_are_found_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_CHILDREN", tmp_path / "no such list")
+    with subprocess.Popen(["sleep", "60"]) as started:
+        assert started.pid in processes.descendants(os.getpid())
+        started.kill()
+    assert processes.descendants(started.pid) == set()
+
+
 def test_the_ends_of_adopted_orphans_are_taken_and_their_time_counts() -> None:
     code = """
 import os, resource, time

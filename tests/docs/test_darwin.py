@@ -15,7 +15,9 @@ ROW = re.compile(r"^\| `([^`]+)` \| `([^`]+)` \| (.+) \| (.+) \| (.+) \|$", re.M
 # Words of macOS, of its tools, and of the calls of coremltools that end in Core ML.
 MARKS = re.compile(
     r"darwin|is_mac\(|_on_mac|sysctl|sw_vers|pmset|xcode|DEVELOPER_DIR|ARCHFLAGS|OSX_ARCH|mac_ver|is_rosetta|host\.rosetta"
-    r"|_MACHO|xca\\xfe|libcoremlpython|MLCompute|ct\.ComputeUnit|get_all_compute_devices|MLModel\(|\.mlmodelc|/mach_",
+    r"|_MACHO|xca\\xfe|libcoremlpython|MLCompute|ct\.ComputeUnit|get_all_compute_devices|MLModel\(|\.mlmodelc|/mach_"
+    # What is done otherwise where the system is not Linux.
+    r"|sys\.platform|CAN_FORK|/bin/ps|_CHILDREN\.exists|\.dylib|DYLD_|MACOSX_",
     re.IGNORECASE,
 )
 
