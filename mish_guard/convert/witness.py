@@ -46,13 +46,14 @@ class _Order(TypedDict):
     """What a court orders: where its own package and the tree lie, what may be done, and the ends of the pipes.
 
     `tree` is None for a coremltools on the path of this Python, `seconds` the limit of one conversion, `hello` the
-    descriptor for the first word.
+    descriptor for the first word, `words` that for the last ones of a witness that does not fork.
     """
 
     package: str
     tree: str | None
     folder: str
     fork: bool
+    words: int
     seconds: float
     hello: int
     slots: list[_Slot]
@@ -97,7 +98,8 @@ def main() -> None:
         _keep_converters(order, exports=exports)
     else:
         _load_export(exports=exports)
-        _convert_all(order["slots"][0], order["folder"], order["seconds"], words=2)
+        faulthandler.enable(file=order["words"])
+        _convert_all(order["slots"][0], order["folder"], order["seconds"], order["words"])
 
 
 def _limit_files() -> None:

@@ -42,6 +42,7 @@ _GRACE_SECONDS = 20.0
 # After so many conversions that never ended, or ended their process outright, the others are not waited for.
 _PATIENCE = 5
 _MOST_WORDS = 1 << 20
+_MOST_LAST_WORDS = 1 << 16
 # What a family may have started beside its converters; coremltools starts none.
 _MOST_PROCESSES = 64
 _SECONDS_BETWEEN_LOOKS = 0.25
@@ -135,11 +136,16 @@ class _Family:
         self.slots = [
             _Slot(recipes=write, answers=read, look=self._look) for (_, write), (read, _) in zip(out, back, strict=True)
         ]
+        # A converter's last words go to the witness that forked it, those of a witness that converts itself come here.
+        self._words, words = os.pipe()
+        for each in (self._words, words):
+            os.set_blocking(each, False)
         order = {
             "package": str(Path(mish_guard.__file__).parent),
             "tree": None if interpreter.folder is None else str(interpreter.folder),
             "folder": str(folder),
             "fork": CAN_FORK,
+            "words": words,
             "seconds": seconds,
             "hello": theirs[0][1],
             "slots": [{"in": read, "out": write} for read, write in theirs],
@@ -151,10 +157,10 @@ class _Family:
             stderr=subprocess.DEVNULL,
             cwd=folder,
             env=processes.neutral_environment(folder, mark),
-            pass_fds=[each for pair in theirs for each in pair],
+            pass_fds=[words, *(each for pair in theirs for each in pair)],
             start_new_session=True,
         )
-        for each in (each for pair in theirs for each in pair):
+        for each in (words, *(each for pair in theirs for each in pair)):
             os.close(each)
         self._say(order)
 
@@ -181,10 +187,22 @@ class _Family:
             msg = f"the conversion started more than {_MOST_PROCESSES} processes"
             raise WitnessLostError(msg)
 
+    def end(self) -> dict[str, object] | None:
+        """The end of a witness that converts itself, as one that forks tells it of a converter; None if it lives."""
+        try:
+            status = self.process.wait(1)  # its pipe is closed: it is about to end
+        except subprocess.TimeoutExpired:
+            return None
+        last = b""
+        with suppress(OSError):
+            last = os.read(self._words, _MOST_LAST_WORDS)
+        return {"died": status, "last": last.decode("utf-8", "replace")}
+
     def close(self) -> None:
         """Kill the family and whatever it started, and close its pipes."""
         self._hang_up()
         processes.end_tree(self.process)
+        os.close(self._words)
         for slot in self.slots:
             slot.close()
 
@@ -327,7 +345,7 @@ class Witnesses:
             raise WitnessLostError
         if "died" in answer:
             self._patience -= 1
-            self._finish(recipe, error=ConversionError(self._death(answer)))
+            self._finish(recipe, error=ConversionError(self.death(answer)))
         elif answer.get("error") is not None:
             reason = str(answer["error"])[:_REASON_LENGTH]
             kind = MachineError if answer.get("machine") is True else ConversionError
@@ -361,7 +379,8 @@ class Witnesses:
             self._queue.outcomes[recipe] = _Outcome(package=package, error=error)
             self._queue.changed.notify_all()
 
-    def _death(self, answer: dict[str, object]) -> str:
+    def death(self, answer: dict[str, object]) -> str:
+        """The end of a converter in words."""
         status = answer["died"] if isinstance(answer["died"], int) else 0
         where = _where(str(answer.get("last", "")))
         if status == -14:  # SIGALRM
@@ -449,8 +468,10 @@ class _Crew:
                 if self._closed:
                     return
                 said = str(error) if isinstance(error, WitnessLostError) else ""
+                end = None if CAN_FORK or said else family.end()
                 if self._lose(family):
-                    self._witnesses.fail(recipe, ConversionError(said or "the converting process was lost"))
+                    said = said or ("the converting process was lost" if end is None else self._witnesses.death(end))
+                    self._witnesses.fail(recipe, ConversionError(said))
                 else:
                     self._witnesses.give_back(recipe)
 
