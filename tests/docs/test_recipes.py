@@ -14,6 +14,7 @@ import pytest
 
 import mish_guard
 from mish_guard.errors import ExitCode
+from mish_guard.report import chips
 from tests import virtual_mac
 from tests.docs.console import ROOT, steps
 
@@ -196,17 +197,8 @@ def test_a_profile_of_ones_own_is_a_row_and_has_a_name_on_the_command_line(check
         assert line.partition("…")[0] in said
 
 
-# Steps 1 and 2, on a Mac that nobody owns: the baselines of a chip, and its row in the table.
-ROW = """
-import importlib.util, pathlib, sys
-spec = importlib.util.spec_from_file_location("render_chips", sys.argv[1])
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-print(module.table(pathlib.Path(sys.argv[2])))
-"""
-
-
 def test_a_new_chip_is_a_refresh_and_a_row(tmp_path: Path, small_matrix: Path) -> None:
+    """Steps 1 and 2, on a Mac that nobody owns: the baselines of a chip, and its row in the table."""
     python = virtual_mac.interpreter(virtual_mac.SCENARIOS / "m3-max.yml", tmp_path)
     step = "mish-guard refresh --engine coreml --lowering exp --reason '…'"
     assert step in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -215,6 +207,4 @@ def test_a_new_chip_is_a_refresh_and_a_row(tmp_path: Path, small_matrix: Path) -
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == ExitCode.PASS, done.stderr
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["coreml-m3-max-macos26-cpu-and-ne.json"]
-    script = [sys.executable, "-c", ROW, str(ROOT / "ci" / "render_chips.py"), str(tmp_path / "kept")]
-    table = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-    assert table.splitlines()[-1].startswith("| Apple M3 Max | Mac15,9 | 26.3 ")
+    assert chips.table(tmp_path / "kept").splitlines()[-1].startswith("| Apple M3 Max | Mac15,9 | 26.3 ")
