@@ -189,6 +189,8 @@ class _Family:
 
     def end(self) -> dict[str, object] | None:
         """The end of a witness that converts itself, as one that forks tells it of a converter; None if it lives."""
+        if CAN_FORK:
+            return None
         try:
             status = self.process.wait(1)  # its pipe is closed: it is about to end
         except subprocess.TimeoutExpired:
@@ -468,7 +470,7 @@ class _Crew:
                 if self._closed:
                     return
                 said = str(error) if isinstance(error, WitnessLostError) else ""
-                end = None if CAN_FORK or said else family.end()
+                end = None if said else family.end()
                 if self._lose(family):
                     said = said or ("the converting process was lost" if end is None else self._witnesses.death(end))
                     self._witnesses.fail(recipe, ConversionError(said))
