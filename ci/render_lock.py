@@ -4,8 +4,8 @@ python ci/render_lock.py            resolves with uv, which must be on PATH, and
 python ci/render_lock.py --check    needs neither uv nor a network: the two name the same versions
 
 torch for Linux is PyTorch's own build for CPUs: the one on the index of everybody brings gigabytes of CUDA, which is
-left out here. Its hashes stand below, by file, as https://download.pytorch.org/whl/cpu/torch/ gives them. None is known
-for Python 3.10, where ci/environment pins versions alone.
+left out here. Its hashes stand below, by file, as https://download.pytorch.org/whl/cpu/torch/ gives them; those for
+aarch64 stand in nixpkgs too (pkgs/development/python-modules/torch/bin/binary-hashes.nix).
 """
 
 from __future__ import annotations
@@ -22,9 +22,17 @@ LOCK = ROOT / "ci" / "lock.txt"
 
 TORCH = "2.13.0+cpu"
 TORCH_FILES = {
+    # Known without their names: what is left of a list of all files once those with a name are taken out. One of the
+    # two is of s390x, which nothing here runs on.
+    "cp310-cp310-manylinux_2_28_x86_64": "f5cbb61180a9793d9e12fe115a2310d2600bd449dfb9a01ec5640e21359fa5ea",
+    "cp310-cp310-linux_s390x": "0555fde6108ca90247ae33d4e1237cbae475c86a223bb2f0f91d9addf1f611bd",
+    "cp310-cp310-manylinux_2_28_aarch64": "f028e428bddee95cdb86e2470254e95c9af629362488550c200ed4793125a817",
     "cp311-cp311-manylinux_2_28_x86_64": "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
+    "cp311-cp311-manylinux_2_28_aarch64": "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7",
     "cp312-cp312-manylinux_2_28_x86_64": "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2",
+    "cp312-cp312-manylinux_2_28_aarch64": "6f307c2c32d764ffc6ff6893b801fad6d4752f3e67966cb8abf1843427c02604",
     "cp313-cp313-manylinux_2_28_x86_64": "3fbf9c9d1f3c10c2d59d04aca426dee9ccc6ceb32d255c61e93acc3b4f75fae6",
+    "cp313-cp313-manylinux_2_28_aarch64": "0b8f7d0423027ae8b90c7977c627f3379f325363a08224dffad9b4b2d684a83d",
 }
 
 _HEAD = "# The files that ci/environment takes where MISH_GUARD_LOCKED is set: python ci/render_lock.py\n"
@@ -37,6 +45,8 @@ def main(arguments: list[str]) -> int:
     if "--check" not in arguments:
         LOCK.write_text(_HEAD + "".join(_blocks(_resolved())), encoding="utf-8")
     problems = sorted(_problems(_pins(CONSTRAINTS), _pins(LOCK)))
+    if _torch_for_linux() not in LOCK.read_text(encoding="utf-8"):
+        problems.append("the files of torch for Linux are not those that ci/render_lock.py has")
     for line in problems:
         print(f"ci/lock.txt: {line}; run python ci/render_lock.py")
     return 1 if problems else 0
@@ -62,9 +72,8 @@ def _blocks(resolved: str) -> Iterator[str]:
 
 
 def _torch_for_linux() -> str:
-    marker = "sys_platform == 'linux' and python_full_version >= '3.11'"
     hashes = " \\\n".join(f"    --hash=sha256:{digest}" for digest in TORCH_FILES.values())
-    return f"torch=={TORCH} ; {marker} \\\n{hashes}\n"
+    return f"torch=={TORCH} ; sys_platform == 'linux' \\\n{hashes}\n"
 
 
 def _pins(path: Path) -> Mapping[str, set[str]]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mish_guard.errors import ExitCode
 
@@ -89,3 +94,35 @@ def test_the_lock_names_what_the_constraints_name(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout.count("\n")) == (1, 1)
     assert "click is 8.5.1 here and 8.5.0 in ci/constraints.txt" in done.stdout
+    (tmp_path / "ci" / "constraints.txt").write_text(text)
+    lock = (tmp_path / "ci" / "lock.txt").read_text()
+    (tmp_path / "ci" / "lock.txt").write_text(lock.replace("6746dbcb", "00000000"))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert "the files of torch for Linux are not those that ci/render_lock.py has" in done.stdout
+
+
+def _pinned(name: str, version: str, system: str) -> dict[str, list[str]]:
+    """The versions that a file of pins has for each package, for a version of Python on a system."""
+    there = {"python_version": version, "python_full_version": f"{version}.4", "sys_platform": system}
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "ci" / name).read_text().splitlines():
+        if line[:1].isalnum():
+            pin = Requirement(line.rstrip(" \\"))
+            if pin.marker is None or pin.marker.evaluate({**there, "platform_python_implementation": "CPython"}):
+                key = canonicalize_name(pin.name)
+                found.setdefault(key, []).append(str(pin.specifier).removeprefix("==").partition("+")[0])
+    return found
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_the_lock_has_one_file_of_each_package_for_every_python_and_system(version: str, system: str) -> None:
+    assert _pinned("lock.txt", version, system) == _pinned("constraints.txt", version, system)
+
+
+def test_torch_is_locked_for_every_python_on_linux() -> None:
+    """Its hashes are written down by hand; the file of everybody's index is another one."""
+    files = runpy.run_path(str(ROOT / "ci" / "render_lock.py"))["TORCH_FILES"]
+    tags = {f"cp{minor}-cp{minor}-manylinux_2_28_" for minor in (310, 311, 312, 313)}
+    assert {f"{tag}{machine}" for tag in tags for machine in ("x86_64", "aarch64")} <= files.keys()
