@@ -74,7 +74,7 @@ def test_a_tree_with_the_defect_is_green_beside_the_same_tree(small_matrix: Path
 
 
 def test_the_suite_starts_on_a_virtual_mac() -> None:
-    command = [ROOT / "ci" / "test", "--on-mac", "--collect-only", "-q", "tests/test_device.py"]
+    command = [str(ROOT / "ci" / "test"), "--on-mac", "--collect-only", "-q", "tests/test_device.py"]
     started = subprocess.run(command, cwd="/", capture_output=True, text=True)
     assert started.returncode == 0, started.stdout[-500:] + started.stderr[-500:]
     assert "tests/test_device.py::test_a_mac_says_what_it_is" in started.stdout
