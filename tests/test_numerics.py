@@ -7,6 +7,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 
 from mish_guard.numerics import fp16, reference
 
@@ -47,6 +48,11 @@ def test_spacing_is_numpys() -> None:
     assert (fp16.spacing(inner) == np.spacing(inner).astype(np.float64)).all()
     assert (fp16.spacing(-inner) == fp16.spacing(inner)).all()
     assert set(fp16.spacing(np.array([32768.0, 65504.0, math.inf, 1e30]))) == {32.0}
+
+
+def test_a_number_just_below_a_power_of_two_has_the_unit_below() -> None:
+    powers = 2.0 ** np.arange(-13, 15)
+    assert (fp16.spacing(np.nextafter(powers, 0)) == fp16.spacing(powers) / 2).all()
 
 
 def test_binades_share_sign_and_exponent() -> None:
@@ -144,3 +150,20 @@ def test_specials_follow_the_limits() -> None:
     assert np.isnan(got[2])
     assert np.signbit(got[3:]).tolist() == [False, True]
     assert reference.softplus(np.array([math.inf, -math.inf])).tolist() == [math.inf, 0.0]
+
+
+def test_a_reference_is_found_once_for_equal_inputs_and_nobody_can_write_to_it() -> None:
+    asked = []
+
+    def want(x: ArrayLike) -> NDArray[np.float64]:
+        asked.append(np.shape(x))
+        return reference.mish(x)
+
+    inputs = fp16.finite_values()[:6]
+    found = [reference.remembered(want, each) for each in (inputs, inputs.copy(), inputs.reshape(2, 3), -inputs)]
+    assert asked == [(6,), (2, 3), (6,)]
+    assert found[0] is found[1]
+    assert (found[0] == reference.mish(inputs)).all()
+    assert (found[2].ravel() == found[0]).all()
+    assert (found[3] == reference.mish(-inputs)).all()
+    assert not any(each.flags.writeable for each in found)

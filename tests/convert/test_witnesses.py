@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -57,6 +58,21 @@ def refusal(witnesses: Witnesses, case: str = "rank-2") -> str:
     with pytest.raises(ConversionError) as caught:
         witnesses.package(recipe(case))
     return str(caught.value)
+
+
+def test_the_converter_that_begins_early_leaves_exports_to_the_others_while_there_is_anything_else() -> None:
+    queue = the_module._Queue()
+    scripts = [recipe(case) for case in ("rank-2", "rank-3")]
+    exports = [dataclasses.replace(each, frontend=Frontend.EXPORT) for each in scripts]
+    for each in (exports[0], scripts[0], exports[1], scripts[1]):
+        queue.add(each)
+    assert [queue.take(rather_no_export=early) for early in (True, False, True, True)] == [
+        scripts[0],
+        exports[0],
+        scripts[1],
+        exports[1],
+    ]
+    assert not queue.waiting
 
 
 def test_a_recipe_becomes_a_package_of_the_tree_that_is_named(testify: Testify) -> None:
