@@ -132,7 +132,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A test that no cell of the matrix selects is not there; pytest would call it skipped.
     """
-    items[:] = [item for item in items if item.get_closest_marker("cells") is None or "[NOTSET]" not in item.nodeid]
+    items[:] = [item for item in items if item.get_closest_marker("cells") is None or _key_of(item) is not None]
     if config.stash.get(_session_key, None) is not None:
         cells = config.stash[_session_key].cells
         places: dict[CellKey | None, int] = {cell.key: number for number, cell in enumerate(cells)}
@@ -140,10 +140,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _key_of(item: pytest.Item) -> CellKey | None:
-    """The cell that a test measures; None for a test of another kind."""
+    """The cell that a test measures; None for a test of another kind, and for one that no cell was found for."""
     callspec = getattr(item, "callspec", None)
     cell = None if callspec is None else callspec.params.get("cell")
-    return None if cell is None else cell.key
+    key: CellKey | None = getattr(cell, "key", None)
+    return key
 
 
 @pytest.fixture(scope="session")

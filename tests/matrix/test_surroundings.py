@@ -11,11 +11,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mish_guard import files
 from mish_guard.errors import ExitCode
+from mish_guard.matrix import plugin
+from mish_guard.matrix.plan import Cell
+from mish_guard.records import CellKey
 
 CONTROLS = """
 schema_version: 1
@@ -184,3 +189,11 @@ def test_without_standard_output_nothing_is_measured(tmp_path: Path) -> None:
         ExitCode.USAGE,
         "mish-guard: Standard output is closed: there is nobody to tell.\n",
     )
+
+
+def test_a_test_that_no_cell_was_found_for_is_known_whatever_pytest_calls_it() -> None:
+    """pytest 8 gives such a test the name `cell0`, pytest 9 `NOTSET`."""
+    nothing: Any = SimpleNamespace(callspec=SimpleNamespace(params={"cell": object()}))
+    key = CellKey.parse("sweep/mish-k3/torchscript/mlprogram-fp16@ane")
+    some: Any = SimpleNamespace(callspec=SimpleNamespace(params={"cell": Cell(key=key, known_gap=None)}))
+    assert (plugin._key_of(nothing), plugin._key_of(some)) == (None, key)
