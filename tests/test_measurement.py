@@ -220,7 +220,7 @@ def test_in_a_checkout_the_row_of_the_chip_is_written(
     m3_max: tuple[Path, str, str], tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, shipped = tmp_path / "neural-engine.md", tmp_path / "kept"
-    page.write_text(chips.PAGE.read_text())
+    page.write_text((Path(__file__).parent.parent / "docs" / chips.PAGE.name).read_text())
     monkeypatch.setattr(chips, "PAGE", page)
     monkeypatch.setattr(baseline, "SHIPPED", shipped)
     assert invoke("store", m3_max[0], "--reason", "a test").code == 0
