@@ -96,7 +96,7 @@ def test_a_stale_table_is_red(
     render: Any, tmp_path: Path, edit: Any, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "neural-engine.md"
-    text = (Path(__file__).parent.parent / "docs" / chips.PAGE.name).read_text()
+    text = (ROOT / "docs" / chips.PAGE.name).read_text()
     target.write_text(edit(text))
     assert render.main(["--check"], target) == 1
     assert words in capsys.readouterr().out
