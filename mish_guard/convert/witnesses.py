@@ -428,6 +428,7 @@ class _Crew:
             self._closed = True
             if self._family is not None:
                 self._family.close()
+                self._family = None  # its descriptors may be others' by the next time
         for thread in self._threads if self._started else ():
             thread.join()
 
