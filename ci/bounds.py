@@ -1,11 +1,12 @@
 """Install the wheel with the lowest or the highest versions of what it declares, and carry out the README there.
 
-    python ci/bounds.py lowest [NAME==VERSION …]     every dependency at the lower bound of pyproject.toml
-    python ci/bounds.py highest [NAME==VERSION …]    every dependency as new as pip finds it
+    python ci/bounds.py lowest [REQUIREMENT …]       every dependency at the lower bound of pyproject.toml
+    python ci/bounds.py highest [REQUIREMENT …]      every dependency as new as pip finds it
 
-The environment is empty before: what comes in is the wheel and what the wheel declares. NAME==VERSION takes another
-version where pip cannot get the one that would be tried. If all went well the versions are written to ci/bounds.yml,
-with which of them were named; tests/docs/test_bounds_tried.py holds pyproject.toml against it. Takes some minutes.
+The environment is empty before: what comes in is the wheel and what the wheel declares. NAME==VERSION, or NAME @ URL
+with the sha256 of the file, takes another version where pip cannot get the one that would be tried. If all went well
+the versions are written to ci/bounds.yml, with which of them were named; tests/docs/test_versions.py holds
+pyproject.toml against it. Takes some minutes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     if end not in ENDS:
         print(__doc__, file=sys.stderr)
         return 2
-    instead = {each.name: str(each.specifier) for each in map(Requirement, named)}
+    wanted = [Requirement(each) for each in named]
+    instead = {each.name: f" @ {each.url}" if each.url else str(each.specifier) for each in wanted}
     with tempfile.TemporaryDirectory() as scratch:
         return attempt(end, instead, Path(scratch))
 

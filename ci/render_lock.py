@@ -4,8 +4,9 @@ python ci/render_lock.py            resolves with uv, which must be on PATH, and
 python ci/render_lock.py --check    needs neither uv nor a network: the two name the same versions
 
 torch for Linux is PyTorch's own build for CPUs: the one on the index of everybody brings gigabytes of CUDA, which is
-left out here. Its hashes stand below, by file, as https://download.pytorch.org/whl/cpu/torch/ gives them; those for
-aarch64 stand in nixpkgs too (pkgs/development/python-modules/torch/bin/binary-hashes.nix).
+left out here. Its hashes stand below, by file, as https://download.pytorch.org/whl/cpu/torch/ gives them, and with them
+lock files of others: all of them uv.lock in https://github.com/cdeust/Cortex, those for aarch64
+pkgs/development/python-modules/torch/bin/binary-hashes.nix in nixpkgs.
 """
 
 from __future__ import annotations
@@ -22,10 +23,7 @@ LOCK = ROOT / "ci" / "lock.txt"
 
 TORCH = "2.13.0+cpu"
 TORCH_FILES = {
-    # Known without their names: what is left of a list of all files once those with a name are taken out. One of the
-    # two is of s390x, which nothing here runs on.
     "cp310-cp310-manylinux_2_28_x86_64": "f5cbb61180a9793d9e12fe115a2310d2600bd449dfb9a01ec5640e21359fa5ea",
-    "cp310-cp310-linux_s390x": "0555fde6108ca90247ae33d4e1237cbae475c86a223bb2f0f91d9addf1f611bd",
     "cp310-cp310-manylinux_2_28_aarch64": "f028e428bddee95cdb86e2470254e95c9af629362488550c200ed4793125a817",
     "cp311-cp311-manylinux_2_28_x86_64": "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
     "cp311-cp311-manylinux_2_28_aarch64": "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7",

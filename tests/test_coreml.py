@@ -28,7 +28,7 @@ from mish_guard.engines.emulator import EmulatorEngine
 from mish_guard.errors import MachineError, UsageError
 from mish_guard.models import networks
 from mish_guard.numerics import fp16
-from mish_guard.records import Backend, Frontend
+from mish_guard.records import Backend, Document, Frontend
 from tests import virtual_mac
 
 CONTROLS = files.DATA / "controls"
@@ -231,7 +231,12 @@ def _hanging_worker(tmp_path: Path, seconds: int) -> list[str]:
     """The command of a worker that will hang in loading, its request in `tmp_path`."""
     package = shutil.copytree(SOFTPLUS, tmp_path / SOFTPLUS.name)
     request = {"task": "run", "package": str(package), "compute_unit": "CPU_ONLY", "repeats": 1}
-    (tmp_path / exchange.REQUEST).write_text(files.canonical_json({**request, "timeout_seconds": seconds}))
+    return _worker(tmp_path, request, seconds)
+
+
+def _worker(tmp_path: Path, request: Document, seconds: int) -> list[str]:
+    limits = {"start_seconds": PATIENCE, "timeout_seconds": seconds}
+    (tmp_path / exchange.REQUEST).write_text(files.canonical_json({**request, **limits}))
     return [sys.executable, "-m", "mish_guard.engines.coreml.worker", str(tmp_path)]
 
 
@@ -251,6 +256,14 @@ def test_a_worker_that_nobody_guards_ends_itself(wake: Wake, tmp_path: Path) -> 
     assert ended == -signal.SIGALRM, answer.read_text() if answer.exists() else said
     # Not even runpy's warning that the package has imported the worker already.
     assert said == ""
+
+
+def test_the_time_that_importing_coremltools_takes_is_not_core_mls(wake: Wake, tmp_path: Path) -> None:
+    """An alarm that counted it would end the workers of a busy Mac before Core ML has a word."""
+    wake(import_seconds=4)
+    command = _worker(tmp_path, {"task": "devices"}, 3 - exchange.ORPHAN_SECONDS)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert files.read_json(tmp_path / exchange.ANSWER)["devices"] == ["cpu", "gpu", "ne"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mish_guard.engines.coreml import doctor
+from mish_guard.commands import measure
+from mish_guard.engines.coreml import doctor, process
 from mish_guard.engines.coreml.doctor import Check, Outcome
 from mish_guard.errors import ExitCode
 from tests import virtual_mac
@@ -86,6 +87,24 @@ def test_core_ml_that_aborts_is_reported_and_survived(examine: Examine) -> None:
     assert "SIGABRT" in checks["Core ML predicts"].detail
     assert checks["Neural Engine"].outcome is Outcome.OK
     assert doctor.exit_code(checks.values()) is ExitCode.BROKEN
+
+
+def test_what_failed_once_is_tried_again_and_said(examine: Examine) -> None:
+    checks = examine(faults=[{"kind": "abort", "once": True}])
+    assert _failed(checks) == set()
+    assert "correctly; the first try failed: Core ML aborted" in checks["Core ML predicts"].detail
+
+
+def test_a_mac_too_busy_to_import_coremltools_says_why_its_neural_engine_is_left_out(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "START_SECONDS", 0.2)
+    checks = examine(import_seconds=60)
+    why = "The worker did not get to Core ML within 0.2 s and was killed while "
+    assert checks["Neural Engine"].detail.startswith(why)
+    assert measure._left_out(list(checks.values()))[0].startswith(
+        f"The Neural Engine was not asked for: Neural Engine: {why}"
+    )
 
 
 def test_elsewhere_nothing_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ import click
 from mish_guard import files
 from mish_guard.commands import gate
 from mish_guard.engines.coreml import NEURAL_ENGINE, TIMEOUT_SECONDS, doctor, require
+from mish_guard.engines.coreml.doctor import Check, Outcome
 from mish_guard.errors import ExitCode, UnreadableFileError
 from mish_guard.judge import compare
 from mish_guard.matrix import plan
@@ -27,14 +28,15 @@ ISSUES = "https://github.com/mish-guard/mish-guard/issues/new?template=measureme
 def measure(order: Order, out: Path) -> ExitCode:
     """Examine the machine, measure on the CPU and the Neural Engine, say what it did, leave the file in `out`.
 
-    Where doctor finds no usable Neural Engine none is asked for, since that can hang. Raises MachineError off a Mac.
+    Where doctor finds no usable Neural Engine none is asked for, since that can hang; why, is said twice.
+    Raises MachineError off a Mac.
     """
     gate.check(order, out)
     require()
     checks = doctor.examine()
-    has_engine = doctor.exit_code(checks) is ExitCode.PASS
-    places = ("cpu-only", NEURAL_ENGINE) if has_engine else ("cpu-only",)
-    _announce(order, places)
+    left_out = _left_out(checks)
+    places = ("cpu-only",) if left_out else ("cpu-only", NEURAL_ENGINE)
+    _announce(order, places, left_out)
     chosen = Order(
         engine="coreml", places=places, lowering=order.lowering, matrix=order.matrix, candidate=order.candidate
     )
@@ -43,14 +45,22 @@ def measure(order: Order, out: Path) -> ExitCode:
     path = out / measurement.NAME
     asked = [list(each) for each in chip.answers(run)]
     measurement.write(path, out / gate.RESULTS, [check.to_json() for check in checks], asked)
-    for line in [*chip.words(run), *(f"{question} {answer}" for question, answer in asked)]:
+    for line in [*chip.words(run), *left_out, *(f"{question} {answer}" for question, answer in asked)]:
         click.echo(line)
     click.echo(_SEND.format(path=path, url=ISSUES))
     return ExitCode.PASS
 
 
-def _announce(order: Order, places: tuple[str, ...]) -> None:
+def _left_out(checks: Sequence[Check]) -> list[str]:
+    """Why the Neural Engine is not asked for, a line for each check that failed; none: it is."""
+    failed = [check for check in checks if check.outcome is Outcome.FAIL]
+    return [f"The Neural Engine was not asked for: {check.name}: {check.detail.rstrip('.')}." for check in failed]
+
+
+def _announce(order: Order, places: tuple[str, ...], left_out: list[str]) -> None:
     """What it will take, before it starts; nobody has measured how long a Mac needs, so only the bound is told."""
+    for line in left_out:
+        click.echo(line, err=True)
     asked = [plan.Place(name=place, is_neural_engine=place == NEURAL_ENGINE) for place in places]
     n_cells = len(plan.load(order.matrix or plan.DEFAULT, asked))
     click.echo(

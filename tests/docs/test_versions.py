@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from importlib import metadata
 from typing import Any
 
@@ -25,6 +26,15 @@ def test_every_lower_bound_is_a_version_that_was_tried() -> None:
     for name, requirement in _declared().items():
         (bound,) = (each.version for each in requirement.specifier if each.operator == ">=")
         assert Version(lowest["versions"][name]) == Version(bound), name
+
+
+def test_a_version_that_is_tried_instead_may_be_a_file_by_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = runpy.run_path(str(ROOT / "ci" / "bounds.py"))
+    taken: list[Any] = []
+    monkeypatch.setitem(bounds["main"].__globals__, "attempt", lambda end, instead, _: taken.append((end, instead)))
+    file = "https://example.org/torch-2.4.0-py3-none-any.whl#sha256=" + 64 * "0"
+    bounds["main"](["highest", f"torch @ {file}", "click==8.5.1"])
+    assert taken == [("highest", {"torch": f" @ {file}", "click": "==8.5.1"})]
 
 
 @pytest.mark.parametrize("end", ["lowest", "highest"])

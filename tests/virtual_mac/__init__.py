@@ -95,6 +95,7 @@ class Scenario:
     lowering: str = "exp"
     places: tuple[str, ...] = ("cpu-and-ne",)
     timeout_seconds: float = 60.0
+    import_seconds: float = 0.0
     baseline: str = "healthy"
     expect: Mapping[str, Any] = field(default_factory=dict)
 

@@ -235,6 +235,22 @@ def test_the_court_of_the_base_runs_nothing_of_the_pull_request() -> None:
     assert "edited" in yaml.safe_load(text)[True]["pull_request"]["types"]
 
 
+def test_an_index_besides_that_of_everybody_serves_only_files_whose_hash_is_here() -> None:
+    for path in [*WORKFLOWS, *ACTIONS]:
+        told = [step["env"] for step in steps(path) if "_INDEX_URL" in str(step) or "_FIND_LINKS" in str(step)]
+        assert all(each["MISH_GUARD_LOCKED"] == "1" for each in told), path
+        assert len(re.findall(r"_INDEX_URL|_FIND_LINKS|--index-url|--find-links", path.read_text())) == len(told), path
+
+
+def test_torch_at_both_ends_of_its_bounds_is_a_file_that_is_known() -> None:
+    ends = jobs(ROOT / ".github" / "workflows" / "release.yml")["versions"]["strategy"]["matrix"]["include"]
+    form = re.compile(r"torch @ https://\S+/torch-(\d+\.\d+)\.0%2Bcpu-\S+#sha256=([0-9a-f]{64})")
+    (lowest, _), (_, highest) = (form.fullmatch(each["torch"]).groups() for each in ends)  # type: ignore[union-attr]
+    assert [each["end"] for each in ends] == ["lowest", "highest"]
+    assert f'"torch>={lowest}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"sha256:{highest}" in (ROOT / "ci" / "lock.txt").read_text()
+
+
 def test_what_is_proposed_is_unpacked_into_a_folder_of_its_own() -> None:
     job = jobs(ROOT / ".github" / "workflows" / "refresh-baselines.yml")["propose"]
     (fetch,) = [step for step in job["steps"] if str(step.get("uses", "")).startswith("actions/download-artifact@")]

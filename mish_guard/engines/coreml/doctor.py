@@ -72,7 +72,7 @@ class Check:
 
 
 def examine(*, run: machine.Runner | None = None) -> tuple[Check, ...]:
-    """Every check, in the order in which one would repair things. Starts two worker processes on a Mac."""
+    """Every check, in the order in which one would repair things. Starts two worker processes on a Mac, or four."""
     here = machine.identify(run=run)
     libraries = tuple(library(name) for name in LIBRARIES)
     usable = machine.is_mac() and all(check.outcome is Outcome.OK for check in libraries)
@@ -185,7 +185,7 @@ def predictions() -> tuple[Check, Check]:
     """A stored package predicts mish(0) = 0 on the CPU, and its plan names a device for every operation."""
     name, plan = "Core ML predicts", "compute plan"
     try:
-        answer = process.ask(*_trivial(), timeout_seconds=_PREDICTION_SECONDS)
+        answer, note = _asked(*_trivial())
     except MachineError as error:
         fix = "Check that this user may run Core ML and that macOS is intact; run `mish-guard doctor` again."
         not_tried = Check(name=plan, outcome=Outcome.FAIL, detail="not tried", fix=fix, neural_engine=True)
@@ -193,7 +193,7 @@ def predictions() -> tuple[Check, Check]:
     ((output, *_),) = answer.predictions
     right = np.all(np.abs(np.asarray(output, dtype=np.float64)) <= _TOLERANCE)
     predicted = (
-        _passed(name, "a small model on the CPU, correctly")
+        _passed(name, f"a small model on the CPU, correctly{note}")
         if right
         else _failed(name, f"mish(0) came out as {np.ravel(output)[0]}", "The machine or macOS is at fault.")
     )
@@ -217,8 +217,9 @@ def compute_plan(operations: Sequence[Mapping[str, str]], error: str | None) -> 
 def neural_engine() -> Check:
     """Core ML lists a Neural Engine."""
     try:
-        listed = process.ask({"task": "devices"}, (), timeout_seconds=_PREDICTION_SECONDS).content["devices"]
-        detail = f"Core ML lists {', '.join(listed)}"
+        answer, note = _asked({"task": "devices"}, ())
+        listed = answer.content["devices"]
+        detail = f"Core ML lists {', '.join(listed)}{note}"
     except MachineError as error:
         listed, detail = [], str(error)
     return Check(
@@ -241,6 +242,15 @@ def physical(here: Device) -> Check:
         fix=None if is_vm is False else "Only a physical Mac shows the error; hosted runners are virtual.",
         neural_engine=True,
     )
+
+
+def _asked(request: Document, feeds: Sequence[Feed]) -> tuple[process.Answer, str]:
+    """The answer of a worker, or of a second one if the first fails, and what is to be said of that."""
+    try:
+        return process.ask(request, feeds, timeout_seconds=_PREDICTION_SECONDS), ""
+    except MachineError as error:
+        answer = process.ask(request, feeds, timeout_seconds=_PREDICTION_SECONDS)
+        return answer, f"; the first try failed: {error}"
 
 
 def _trivial() -> tuple[Document, tuple[Feed, ...]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 REQUEST, INPUTS, OUTPUTS, ANSWER, STAGE = "request.json", "inputs.npz", "outputs.npz", "answer.json", "stage"
 
+# Before Core ML has a word: Python's time, not Core ML's.
+STARTING, IMPORTING = "starting", "importing coremltools"
+
 # The stages in which what fails is a word of Core ML on the model.
 LOADING, PREDICTING = "loading the model", "predicting"
 

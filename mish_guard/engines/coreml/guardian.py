@@ -1,12 +1,12 @@
 """Stands between a worker and whoever ordered it, so that neither a hang nor a death leaves anything behind.
 
-`python -I -S guardian.py FOLDER SECONDS MARK COMMAND…` starts the command in a session of its own and ends it when
-it has taken SECONDS, or when standard input closes, which it does however the other side dies. The time counts from
-the first byte that the command writes to its standard output, so that a slow start is not taken for a hang; the start
-has a time of its own. At the end everything goes that the command has started: its process group, and every process
-with `MISH_GUARD_WORKER=MARK` in its environment, which a helper inherits also where it left the session. The last line
-of its output is one JSON object: `status` (None: the command is stuck in the kernel and was abandoned), and whether it
-`timed_out`.
+`python -I -S guardian.py FOLDER START SECONDS MARK COMMAND…` starts the command in a session of its own and ends it
+when it has taken SECONDS, or when standard input closes, which it does however the other side dies. The time counts
+from the first byte that the command writes to its standard output, so that a slow start is not taken for a hang; the
+start may take START seconds. At the end everything goes that the command has started: its process group, and every
+process with `MISH_GUARD_WORKER=MARK` in its environment, which a helper inherits also where it left the session. The
+last line of its output is one JSON object: `status` (None: the command is stuck in the kernel and was abandoned), and
+whether it `timed_out`.
 
 Standard library only, and nothing of this package: it has to start in a moment and must not fail.
 """
@@ -28,16 +28,13 @@ from pathlib import Path
 
 VARIABLE = "MISH_GUARD_WORKER"
 
-# Importing coremltools takes two seconds, and much longer on a machine that has other things to do.
-_START_SECONDS = 180.0
-
 # What a killed process may take to go; one that waits for a device in the kernel never does.
 _GRACE_SECONDS = 5.0
 _ROUNDS = 5
 _STDERR = "stderr"
 
 
-def main(folder: str, seconds: str, mark: str, command: list[str]) -> None:
+def main(folder: str, start: str, seconds: str, mark: str, command: list[str]) -> None:
     """Run the command to its end, or to ours."""
     wakeups = _wakeups()
     with (Path(folder) / _STDERR).open("wb") as stderr:
@@ -50,7 +47,7 @@ def main(folder: str, seconds: str, mark: str, command: list[str]) -> None:
             stderr=stderr,
             start_new_session=True,
         )
-    timed_out = _wait(worker, wakeups, float(seconds))
+    timed_out = _wait(worker, wakeups, float(start), float(seconds))
     _end(worker, mark, wakeups)
     if timed_out is None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -70,11 +67,11 @@ def _wakeups() -> int:
     return reading
 
 
-def _wait(worker: subprocess.Popen[bytes], wakeups: int, seconds: float) -> bool | None:
+def _wait(worker: subprocess.Popen[bytes], wakeups: int, start: float, seconds: float) -> bool | None:
     """Until the worker ends or its time is over, and which it was; None as soon as nobody waits for its answer."""
     assert worker.stdout is not None
     watched = [sys.stdin, wakeups, worker.stdout]
-    deadline = time.monotonic() + max(seconds, _START_SECONDS)
+    deadline = time.monotonic() + start
     while worker.poll() is None:
         left = deadline - time.monotonic()
         if left <= 0:
@@ -138,4 +135,4 @@ def _listed(entry: bytes) -> set[int]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])

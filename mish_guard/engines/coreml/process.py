@@ -30,6 +30,10 @@ _LAST_LINE = 300
 # The system, or a person, ended the worker: no word of Core ML on the model.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
 
+# Importing coremltools takes two seconds, and minutes on a machine that has other things to do. No import is known to
+# hang: this bound is there so that one which does ends.
+START_SECONDS = 600.0
+
 # What the guardian may take beyond the worker's time to clear up and to go itself.
 _GUARDIAN_SECONDS = 30.0
 
@@ -64,7 +68,8 @@ def ask(request: Document, feeds: Sequence[Feed], *, timeout_seconds: float) -> 
     with tempfile.TemporaryDirectory(prefix="mish-guard-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / exchange.TEMPORARY).mkdir()
-        wanted = {**request, **_copied(request, folder), "timeout_seconds": timeout_seconds}
+        limits = {"start_seconds": START_SECONDS, "timeout_seconds": timeout_seconds}
+        wanted = {**request, **_copied(request, folder), **limits}
         (folder / exchange.REQUEST).write_text(json.dumps(wanted))
         arrays: dict[str, Any] = {
             f"{number}-{index}": array for number, feed in enumerate(feeds) for index, array in enumerate(feed)
@@ -92,8 +97,8 @@ def _copied(request: Document, folder: Path) -> dict[str, str]:
 
 def _run(folder: Path, timeout_seconds: float) -> _End:
     """Run the worker under a guardian of its own session."""
-    command = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(timeout_seconds), secrets.token_hex(8)]
-    command += [sys.executable, "-m", _WORKER, str(folder)]
+    command = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(START_SECONDS), str(timeout_seconds)]
+    command += [secrets.token_hex(8), sys.executable, "-m", _WORKER, str(folder)]
     environment = {**os.environ, "TMPDIR": str(folder / exchange.TEMPORARY)}
     with _guarded(command, environment) as process:
         assert process.stdout is not None
@@ -125,6 +130,8 @@ def _answer(folder: Path, end: _End, timeout_seconds: float) -> Answer:
     stage, path = _stage(folder), folder / exchange.ANSWER
     if end.timed_out and not path.exists():
         msg = f"Core ML did not answer within {timeout_seconds:g} s and was killed while {stage}."
+        if stage in (exchange.STARTING, exchange.IMPORTING):
+            msg = f"The worker did not get to Core ML within {START_SECONDS:g} s and was killed while {stage}."
         if end.status is None:
             msg = f"{msg[:-1]}; the process is stuck in the kernel and was abandoned."
         raise WorkerTimeoutError(msg)
@@ -165,7 +172,7 @@ def _why(status: int | None) -> str:
 
 def _stage(folder: Path) -> str:
     path = folder / exchange.STAGE
-    return path.read_text() if path.exists() else "starting"
+    return path.read_text() if path.exists() else exchange.STARTING
 
 
 def _said(folder: Path) -> str:
