@@ -15,7 +15,7 @@ import pytest
 from mish_guard.records import Measurement, Run
 from mish_guard.report import chips
 from mish_guard.results import baseline
-from tests.test_verdict import CELL, ON_CPU, cell, places, run
+from tests.made_up import CELL, ON_CPU, cell, places, run
 
 ROOT = Path(__file__).parent.parent
 DEVICE = {

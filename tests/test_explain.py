@@ -19,7 +19,7 @@ from mish_guard.records import Placement
 from mish_guard.results import run_file
 from tests import virtual_mac
 from tests.conftest import Invoke
-from tests.test_verdict import cell, run
+from tests.made_up import cell, run
 
 CELL = "surface/rank-2/torchscript/mlprogram-fp16@ane"
 

@@ -16,7 +16,6 @@ from mish_guard.judge.defects import Signature
 from mish_guard.judge.status import Status
 from mish_guard.judge.verdict import Judgement
 from mish_guard.records import (
-    Against,
     BadInterval,
     BinadeFigures,
     Failure,
@@ -26,8 +25,22 @@ from mish_guard.records import (
 )
 from mish_guard.results import baseline
 from mish_guard.results.baseline import Baseline
-from tests.test_verdict import ARMS, BASE, CELL, GRAFT, NEGATIVE, ON_CPU, POSITIVE, cell, cliff, figures, run, stored
-from tests.test_verdict import places as engines_at
+from tests.made_up import (
+    ARMS,
+    BASE,
+    CELL,
+    GRAFT,
+    NEGATIVE,
+    ON_CPU,
+    POSITIVE,
+    against,
+    cell,
+    cliff,
+    figures,
+    run,
+    stored,
+)
+from tests.made_up import places as engines_at
 
 README = Path(__file__).parent.parent / "README.md"
 KNOWN = defects.load_defects()
@@ -240,11 +253,6 @@ def test_a_partial_run_is_never_green_and_loses_nothing() -> None:
     assert (told.verdict, told.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
     assert {row.cell for row in told.rows} == {CELL, NEGATIVE, POSITIVE}
     assert judged(cell(CELL, cliff()), *ARMS, partial="sweep/*").exit_code is ExitCode.FAIL
-
-
-def against(*cells: Measurement) -> Against:
-    who = dataclasses.replace(run().candidate, lowering="as-is")
-    return Against(candidate=who, measurements={str(each.key): each for each in cells})
 
 
 def test_against_a_base_that_shows_the_defect_no_change_is_green_and_says_so() -> None:

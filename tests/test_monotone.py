@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.verdict import Verdict
 from mish_guard.records import Failure, Figures, Measurement, Stage, Worst
-from tests.test_verdict import BASE, CELL, CLIFF, GRAFT, NEGATIVE, POSITIVE, binade, cell, cliff, figures, run
+from tests.made_up import BASE, CELL, CLIFF, GRAFT, NEGATIVE, POSITIVE, binade, cell, cliff, figures, run
 
 DEFECTS = defects.load_defects()
 

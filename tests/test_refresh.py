@@ -18,8 +18,8 @@ from mish_guard.judge.status import Status
 from mish_guard.records import Measurement, Run
 from mish_guard.results import baseline, run_file
 from tests.conftest import Ended, Invoke
-from tests.test_verdict import CELL, GRAFT, NEGATIVE, POSITIVE, cell, cliff, figures
-from tests.test_verdict import run as made
+from tests.made_up import CELL, GRAFT, NEGATIVE, POSITIVE, cell, cliff, figures
+from tests.made_up import run as made
 
 Command = Callable[..., Ended]
 

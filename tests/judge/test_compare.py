@@ -10,10 +10,10 @@ import pytest
 
 from mish_guard.judge import compare
 from mish_guard.judge.compare import Change, Moved
-from mish_guard.records import BinadeFigures, Failure, Figures, Measurement, Stage, Worst
-from tests.test_verdict import CELL, binade, cell, figures
+from mish_guard.records import BinadeFigures, Figures, Measurement, Worst
+from tests.made_up import CELL, binade, cell, dead, figures
 
-NOTHING = dataclasses.replace(cell(CELL), figures=None, failure=Failure(stage=Stage.CONVERT, reason="no"))
+NOTHING = dead()
 LOW, HIGH = "+[8, 16)", "+[16, 32)"
 
 

@@ -15,8 +15,8 @@ from mish_guard.judge import baseline_diff, defects, findings
 from mish_guard.judge.defects import Defect, Signature
 from mish_guard.judge.findings import Finding
 from mish_guard.judge.status import Row, Status
-from mish_guard.records import BadInterval, Culprit, Failure, Measurement, Placement, Stage
-from tests.test_verdict import CELL, CLIFF, GRAFT, NOWHERE, ON_CPU, binade, cell, cliff, figures, stored
+from mish_guard.records import BadInterval, Culprit, Measurement, Placement, Stage
+from tests.made_up import CELL, CLIFF, GRAFT, NOWHERE, ON_CPU, binade, cell, cliff, dead, figures, stored
 
 KNOWN = defects.load_defects()
 SOFTPLUS = next(each for each in KNOWN if each.id == "MISH-SOFTPLUS-CLIFF")
@@ -30,7 +30,7 @@ def bad(first: float | None, last: float = 32752.0, *, op: str | None = None, go
 
 
 def failed(stage: Stage) -> Measurement:
-    return dataclasses.replace(cell(CELL), figures=None, failure=Failure(stage=stage, reason="why"))
+    return dead(stage=stage, reason="why")
 
 
 @pytest.mark.parametrize(

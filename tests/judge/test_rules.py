@@ -10,9 +10,9 @@ import pytest
 from mish_guard.errors import ExitCode
 from mish_guard.judge import rules, verdict
 from mish_guard.judge.verdict import Judgement, Verdict
-from mish_guard.records import Against, Attempt, BadInterval, Failure, Measurement, Placement, Run, Stage
+from mish_guard.records import Attempt, BadInterval, Measurement, Placement, Run, Stage
 from mish_guard.results.baseline import Baseline
-from tests.test_verdict import (
+from tests.made_up import (
     ARMS,
     BASE,
     CELL,
@@ -21,9 +21,11 @@ from tests.test_verdict import (
     NEGATIVE,
     ON_CPU,
     POSITIVE,
+    against,
     binade,
     cell,
     cliff,
+    dead,
     figures,
     places,
     run,
@@ -37,10 +39,6 @@ def judged(*cells: Measurement, base: dict[str, Baseline] | None = None, **chang
     """The judgement of cells beside sound controls; without `base` they are all as their baseline."""
     known = stored(*(cell(str(each.key)) for each in cells)) if base is None else base
     return verdict.judge(run(*cells, *ARMS, **changed), known, KNOWN)
-
-
-def dead(key: str, stage: Stage = Stage.CONVERT, reason: str = "no") -> Measurement:
-    return dataclasses.replace(cell(key), figures=None, failure=Failure(stage=stage, reason=reason))
 
 
 def coarse(key: str, ulp: float = 99.0, *, at: float = 9.0) -> Measurement:
@@ -232,10 +230,6 @@ def test_a_green_run_says_what_moved() -> None:
         "1 changed in precision by less than matters"
     )
     assert told.exit_code is ExitCode.PASS
-
-
-def against(*cells: Measurement) -> Against:
-    return Against(candidate=run().candidate, measurements={str(each.key): each for each in cells})
 
 
 def test_against_a_base_tree_the_base_is_named() -> None:

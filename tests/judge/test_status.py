@@ -10,9 +10,9 @@ import pytest
 from mish_guard.judge import status, verdict
 from mish_guard.judge.status import PlaceState, Status
 from mish_guard.numerics import ceiling
-from mish_guard.records import Against, Failure, Measurement, Stage
+from mish_guard.records import Failure, Measurement, Stage
 from mish_guard.results.baseline import Baseline
-from tests.test_verdict import (
+from tests.made_up import (
     ARMS,
     BASE,
     CELL,
@@ -20,9 +20,11 @@ from tests.test_verdict import (
     NEGATIVE,
     ON_CPU,
     POSITIVE,
+    against,
     binade,
     cell,
     cliff,
+    dead,
     figures,
     places,
     run,
@@ -32,11 +34,6 @@ from tests.test_verdict import (
 OTHER = CELL.replace("mish-k3", "mish-k1")
 
 
-def dead(stage: Stage, key: str = CELL) -> Measurement:
-    """A cell that a stage lost."""
-    return dataclasses.replace(cell(key), figures=None, placement=None, failure=Failure(stage=stage, reason="no"))
-
-
 def of(measurement: Measurement, base: dict[str, Baseline] | None = None, **changed: Any) -> Status:
     """The status of one cell beside sound controls."""
     made = run(measurement, *ARMS, **changed)
@@ -44,13 +41,9 @@ def of(measurement: Measurement, base: dict[str, Baseline] | None = None, **chan
     return next(row.status for row in rows if row.cell == str(measurement.key))
 
 
-def against(*cells: Measurement) -> Against:
-    return Against(candidate=run().candidate, measurements={str(each.key): each for each in cells})
-
-
 @pytest.mark.parametrize("stage", Stage)
 def test_a_cell_that_failed_is_told_by_its_stage_and_by_what_it_did_before(stage: Stage) -> None:
-    cell_dead = dead(stage)
+    cell_dead = dead(stage=stage)
     if stage is Stage.MACHINE:
         assert of(cell_dead) is Status.NOT_JUDGED
         return
@@ -58,12 +51,12 @@ def test_a_cell_that_failed_is_told_by_its_stage_and_by_what_it_did_before(stage
     assert of(cell_dead) is ran.get(stage, Status.LOST)
     assert of(cell_dead, {}) is (Status.FAILS if stage is Stage.CONVERT else Status.LOST)
     for before in (Stage.CONVERT, Stage.LOAD, Stage.PREDICT, Stage.ENGINE):
-        known = stored(dead(before))
+        known = stored(dead(stage=before))
         assert of(cell_dead, known) is (Status.AS_BASE if stage is before else Status.NOT_COMPARABLE)
 
 
 def test_a_cell_that_runs_again_is_better_than_a_base_tree_and_not_comparable_with_a_baseline() -> None:
-    broken = dead(Stage.LOAD)
+    broken = dead(stage=Stage.LOAD)
     assert of(cell(CELL), {}, against=against(broken)) is Status.BETTER
     assert of(cell(CELL), stored(broken)) is Status.NOT_COMPARABLE
     assert of(cell(CELL, cliff()), stored(broken)) is Status.OVER_CEILING
@@ -156,7 +149,7 @@ def test_a_control_is_judged_by_itself() -> None:
     rows = {row.cell: row.status for row in status.rows(run(cell(CELL), cell(NEGATIVE), cell(POSITIVE, cliff())), {})}
     assert (rows[NEGATIVE], rows[POSITIVE]) == (Status.CONTROL_FAILED, Status.CONTROL_FAILED)
     assert rows[CELL] is Status.NOT_JUDGED
-    lost = [dead(Stage.LOAD, key) for key in (NEGATIVE, POSITIVE)]
+    lost = [dead(key, Stage.LOAD) for key in (NEGATIVE, POSITIVE)]
     rows = {row.cell: row.status for row in status.rows(run(cell(CELL), *lost), {})}
     assert (rows[NEGATIVE], rows[POSITIVE]) == (Status.CONTROL_FAILED, Status.CONTROL_FAILED)
 
@@ -216,7 +209,7 @@ def test_at_a_place_without_an_engine_no_cell_can_leave_one() -> None:
 def test_a_place_is_broken_by_a_control_or_by_the_machine() -> None:
     fault = Failure(stage=Stage.MACHINE, reason="No space left on device")
     full = dataclasses.replace(cell(CELL), figures=None, failure=fault)
-    engine = dead(Stage.ENGINE, OTHER)
+    engine = dead(OTHER, Stage.ENGINE)
     (sound,) = status.places(run(cell(CELL), engine, *ARMS))
     assert sound == PlaceState(place="ane", is_neural_engine=True, negative=(1, 1), positive=(1, 1), broken=None)
     (broken,) = status.places(run(full, *ARMS))
@@ -269,7 +262,7 @@ def test_every_status_has_its_word() -> None:
 
 
 def test_a_gap_is_closed_where_it_was_open_and_no_longer_is() -> None:
-    good, bad, none = cell(CELL), cell(CELL, cliff()), dead(Stage.LOAD)
+    good, bad, none = cell(CELL), cell(CELL, cliff()), dead(stage=Stage.LOAD)
     assert status.is_closed(good, bad)
     for pair in ((good, good), (bad, bad), (bad, good), (none, bad), (good, none), (none, none)):
         assert not status.is_closed(*pair)
