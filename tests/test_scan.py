@@ -16,6 +16,7 @@ from torch import nn
 
 import mish_guard
 from mish_guard.engines.emulator import package, reader, replay, specification
+from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
 from mish_guard.engines.emulator.sketch import sketch
 from mish_guard.errors import ExitCode, UnreadableFileError, UnsupportedOpError, UsageError
 from mish_guard.numerics import reference
@@ -24,7 +25,7 @@ from mish_guard.report.scanned import Scanned
 from mish_guard.scan import rules, trial
 from mish_guard.scan.rules import RULES
 from mish_guard.scan.trial import Trial
-from mish_guard.scan.view import view
+from mish_guard.scan.view import View, view
 from tests import hostile
 from tests.conftest import Invoke
 
@@ -80,7 +81,7 @@ NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "sums-past-two-to-the-fifteen": (_heavy(), SHAPE),
     "native-silu": (nn.SiLU(), SHAPE),
     "native-gelu": (nn.GELU(), SHAPE),
-    "not-implemented-on-the-engine": (Of(lambda x: torch.cumsum(x, 1)), SHAPE),
+    "not-implemented-on-the-engine": (Of(lambda x: torch.cumsum(x, 1) * 2), SHAPE),
     "slice-with-an-offset": (Of(lambda x: x[:, 1:] * 2), SHAPE),
     "int8-product": (nn.Linear(64, 64), (2, 64)),
     "single-precision-island": (Of(lambda x: torch.tanh(torch.relu(x)) * 2), SHAPE),
@@ -88,12 +89,14 @@ NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "sound": (_sound(), (1, 3, 8, 8)),
     "careful": (Of(_careful), SHAPE),
     "sums": (_sums(), SHAPE),
+    "classifier": (nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), (1, 6)),
+    "leaves-at-its-end": (Of(lambda x: torch.cumsum(torch.cumsum(torch.tanh(x), 1), 1)), SHAPE),
     "cumulative": (Of(lambda x: torch.logcumsumexp(x, 1)), SHAPE),
     "older-format": (Of(lambda x: torch.cat([-x[:, 3:], x[:, :3]], 1)), SHAPE),
 }
 
 # Nets that no rule has anything to say of.
-CLEAN = {"sound", "careful", "sums"}
+CLEAN = {"sound", "careful", "sums", "classifier", "leaves-at-its-end"}
 
 # Hazards in another dress.
 DRESSED = {
@@ -119,10 +122,12 @@ def _saved(name: str, folder: Path) -> Path:
         precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.op_type != "tanh")
     if name == "older-format":
         return _saved_network(net, example, folder)
+    is_classifier = name == "classifier"
     model = ct.convert(
         jit.trace(net.eval(), example),
         inputs=[ct.TensorType(name="x", shape=shape, dtype=np.float32)],
-        outputs=[ct.TensorType(name="y", dtype=np.float32)],
+        outputs=None if is_classifier else [ct.TensorType(name="y", dtype=np.float32)],
+        classifier_config=ct.ClassifierConfig(["left", "right", "none"]) if is_classifier else None,
         compute_precision=precision,
         minimum_deployment_target=ct.target.iOS17,
         skip_model_load=True,
@@ -166,6 +171,20 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def test_each_net_shows_its_hazard_and_no_other(name: str, saved: Callable[[str], Path]) -> None:
     found = {each.rule for each in rules.scan(view(reader.open_model(saved(name))))}
     assert found == DRESSED.get(name, {name} if name in RULES else set())
+
+
+def _half(name: str) -> Tensor:
+    return Tensor(name=name, dtype=DType.FP16, shape=(2, 6))
+
+
+@pytest.mark.parametrize("where", ["end", "end of a branch", "end by its name"])
+def test_what_leaves_the_engine_is_told_unless_it_is_known_to_be_the_end(where: str) -> None:
+    last = Node(op="cumsum", name="last", operands={"x": Ref("x")}, outputs=(_half("y"),))
+    inner = Graph(inputs=(), constants={}, nodes=(last,), outputs=("y",))
+    choice = Node(op="cond", name="choice", operands={"pred": Ref("p")}, outputs=(_half("z"),), blocks=(inner, inner))
+    nodes = (choice, last) if where == "end of a branch" else (last,)
+    seen = View(graph=inner, nodes=nodes, producers={}, gap="unknown" if where == "end by its name" else None)
+    assert [each.name for each in rules.scan(seen)] == ([] if where == "end" else ["last"])
 
 
 def test_every_rule_has_a_net_evidence_and_advice() -> None:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import mish_guard
 from tests import virtual_mac
 
-ROOT = Path(__file__).parent.parent
+PACKAGE = Path(mish_guard.__file__).parent
 
 # Models with state and models from memory: no model of the matrix is one.
 NOT_OFFERED = {
@@ -79,7 +80,7 @@ def test_every_call_into_a_binding_is_answered() -> None:
 
 def test_another_mish_guard_than_that_of_these_tests_wakes_up_as_itself(tmp_path: Path) -> None:
     """Stories run the mish_guard of a checkout: whatever wakes a process up must not have imported another one."""
-    (tmp_path / "mish_guard").symlink_to(ROOT / "mish_guard")
+    (tmp_path / "mish_guard").symlink_to(PACKAGE)
     made = virtual_mac.environment(virtual_mac.SCENARIOS / "hosted-vm.yml", tmp_path)
     path = os.pathsep.join([made["PYTHONPATH"], str(tmp_path)])
     ask = "import platform, mish_guard; print(platform.mac_ver()[0], mish_guard.__file__)"

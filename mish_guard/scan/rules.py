@@ -36,6 +36,11 @@ _ELEMENTWISE = frozenset(
 )
 _PRODUCTS = frozenset({"conv", "linear", "matmul"})
 _CLAMPING = frozenset({"clip", "minimum", "maximum"})
+# Where an operation does not run on the engine, and what is said of it then.
+_LEAVING = {
+    Standing.NOT_IMPLEMENTED: "the Neural Engine does not implement it",
+    Standing.STOPPED: "the compiler of the Neural Engine stops at it",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,14 +164,30 @@ def _native_gelu(view: View, ranges: Ranges) -> Iterator[tuple[Node, str]]:
 @_rule("F78 P14", "expect a transfer to the CPU and back; move it to the end, or write it with what the engine has")
 def _not_implemented_on_the_engine(view: View, ranges: Ranges) -> Iterator[tuple[Node, str]]:
     del ranges
+    taken = _taken_by_the_engine(view)
     for node in view.nodes:
-        measured = accuracy.of(node.op)
-        if measured is None or node.op in _PARTS or not node.outputs:
+        standing = _standing(node)
+        if standing is None or standing not in _LEAVING:
             continue
-        if measured.standing is Standing.NOT_IMPLEMENTED:
-            yield node, "the Neural Engine does not implement it"
-        elif measured.standing is Standing.STOPPED:
-            yield node, "the compiler of the Neural Engine stops at it"
+        # What stands at the end leaves the engine once, as every result does. By names alone no end is known.
+        if view.gap is not None or any(tensor.name in taken for tensor in node.outputs):
+            yield node, _LEAVING[standing]
+
+
+def _standing(node: Node) -> Standing | None:
+    """What became of an operation that was compiled alone; None for a part of a program and for what was not tried."""
+    measured = accuracy.of(node.op)
+    return None if measured is None or node.op in _PARTS or not node.outputs else measured.standing
+
+
+def _taken_by_the_engine(view: View) -> set[str]:
+    """The tensors that an operation on the engine takes, be it behind others that leave it."""
+    taken = {name for node in view.nodes for block in node.blocks for name in block.outputs}
+    for node in reversed(view.nodes):
+        is_there = runs_on_engine(node) and node.op not in _PARTS and _standing(node) not in _LEAVING
+        if is_there or any(tensor.name in taken for tensor in node.outputs):
+            taken |= {each.name for each in _operands(node) if isinstance(each, Ref)}
+    return taken
 
 
 @_rule("F57 F77", "slice another axis, start at 0, or keep values below 4094")
@@ -253,8 +274,13 @@ def _exponentials(view: View, ranges: Ranges, node: Node | None, depth: int = 8)
         return {node.name}
     if node.op not in _ELEMENTWISE or node.op in ("real_div", "inverse"):
         return set()
-    operands = (each for value in node.operands.values() for each in (value if isinstance(value, tuple) else (value,)))
-    return {name for each in operands for name in _exponentials(view, ranges, view.producer(each), depth - 1)}
+    return {name for each in _operands(node) for name in _exponentials(view, ranges, view.producer(each), depth - 1)}
+
+
+def _operands(node: Node) -> Iterator[Operand]:
+    """Every operand, those of a list one by one."""
+    for value in node.operands.values():
+        yield from value if isinstance(value, tuple) else (value,)
 
 
 def _bounded(ranges: Ranges, node: Node) -> bool:

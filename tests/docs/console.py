@@ -13,6 +13,8 @@ from pathlib import Path
 import mish_guard
 
 ROOT = Path(__file__).parent.parent.parent
+# Beside the pages in a checkout, and elsewhere where a wheel is tested.
+PACKAGE = Path(mish_guard.__file__).parent
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _STATUS = "echo $?"
@@ -67,5 +69,5 @@ def checkout(folder: Path) -> Path:
     """A folder in which the paths of a page mean what they mean in a checkout, and new files disturb nobody."""
     for name in ("ci", "docs", "tests"):
         (folder / name).symlink_to(ROOT / name)
-    (folder / "mish_guard").symlink_to(Path(mish_guard.__file__).parent)
+    (folder / "mish_guard").symlink_to(PACKAGE)
     return folder

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.docs.console import ROOT
+from tests.docs.console import PACKAGE, ROOT
 
 PAGE = (ROOT / "docs" / "darwin.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([^`]+)` \| `([^`]+)` \| (.+) \| (.+) \| (.+) \|$", re.MULTILINE)
@@ -24,8 +24,9 @@ MARKS = re.compile(
 
 def _spots() -> Iterator[tuple[str, str]]:
     """File and function of every line of code that says one of those words."""
-    for path in sorted([*(ROOT / "mish_guard").rglob("*.py"), *(ROOT / "ci").glob("*.py")]):
-        relative = path.relative_to(ROOT).as_posix()
+    sources = [(PACKAGE.parent, PACKAGE.rglob("*.py")), (ROOT, (ROOT / "ci").glob("*.py"))]
+    for root, path in [(root, path) for root, paths in sources for path in paths]:
+        relative = path.relative_to(root).as_posix()
         if relative.startswith("mish_guard/emulated_core_ml/"):
             continue  # a Core ML for machines that are no Mac
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import mish_guard
 from mish_guard.errors import ExitCode
 from mish_guard.report import chips
 from tests import virtual_mac
-from tests.docs.console import ROOT, steps
+from tests.docs.console import PACKAGE, ROOT, steps
 
 RUN = ROOT / "tests" / "report" / "runs" / "fail" / "results.json"
-PACKAGE = Path(mish_guard.__file__).parent
 
 
 class Checkout:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mish_guard import __version__
-from tests.docs.console import ROOT
+from tests.docs.console import PACKAGE, ROOT
 
 CHECK = runpy.run_path(str(ROOT / "ci" / "check_distributions.py"))
 
@@ -30,8 +30,8 @@ def _released(tag: str, folder: Path, second: str = "a wheel") -> subprocess.Com
     checkout = folder / "checkout"
     (checkout / "mish_guard").mkdir(parents=True)
     (checkout / "ci").mkdir()
-    for name in ("ci/release", "mish_guard/__init__.py", "CHANGELOG.md"):
-        (checkout / name).write_bytes((ROOT / name).read_bytes())
+    for root, name in ((ROOT, "ci/release"), (PACKAGE.parent, "mish_guard/__init__.py"), (ROOT, "CHANGELOG.md")):
+        (checkout / name).write_bytes((root / name).read_bytes())
     (checkout / "ci" / "release").chmod(0o755)
     environment = {"PATH": f"{folder}:/usr/bin:/bin", "SECOND": second}
     return subprocess.run([checkout / "ci" / "release", tag], env=environment, capture_output=True, text=True)
