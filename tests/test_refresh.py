@@ -158,6 +158,16 @@ def test_the_baseline_of_an_older_mish_guard_is_replaced_and_a_part_of_the_matri
     assert (refused.code, "whole matrix" in refused.err) == (ExitCode.USAGE, True)
 
 
+def test_a_folder_for_baselines_that_cannot_be_is_told_before_anything_is_measured(
+    small: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "measure", lambda *_: pytest.fail("measured first"))
+    (tmp_path / "b").write_text("a file")
+    refused = small(*REFRESH, "--baselines", tmp_path / "b" / "inside")
+    assert refused.code == ExitCode.USAGE
+    assert "Nothing can be written to" in refused.err
+
+
 def test_nobody_else_measures_into_the_folder_while_baselines_are_measured(
     small: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -140,6 +140,10 @@ def _no_baseline(run: Run) -> Iterator[str]:
     changed = [cell for cell in run.measurements.values() if cell.repeats_agree is False]
     if changed:
         yield f"{len(changed)} cells gave other bits when asked again, first {changed[0].key}"
+    asked = [cell for cell in run.measurements.values() if cell.key.place == NEURAL_ENGINE and cell.figures is not None]
+    silent = [cell for cell in asked if cell.repeats_agree is None]
+    if silent:
+        yield f"{len(silent)} cells do not say whether they gave the same bits when asked again, first {silent[0].key}"
 
 
 def _wrong_controls(run: Run, place: str) -> Iterator[str]:

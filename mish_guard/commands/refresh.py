@@ -35,13 +35,15 @@ def refresh(
 ) -> ExitCode:
     """Measure `repeats` times and replace the baselines of every place, or none of them.
 
-    Raises UsageError for an empty reason, RefusedError for a run with a cell over its ceiling, with a broken or
-    unarmed engine, with fewer cells than before, or whose repeats give different bits.
+    Raises UsageError for an empty reason, UnwritableFileError for a folder that cannot be, RefusedError for a run with a
+    cell over its ceiling, with a broken or unarmed engine, with fewer cells than before, or whose repeats give
+    different bits.
     """
     if not reason.strip():
         msg = "A baseline needs a reason: mish-guard refresh --reason 'why the figures changed'."
         raise UsageError(msg)
-    check(order, out)
+    # The folder itself is made when there is something to store.
+    check(order, out, next(each for each in (baselines, *baselines.absolute().parents) if each.exists()))
     with contextlib.suppress(OutdatedFileError):
         baseline.load_all(baselines)  # a mistake in one is told now; one of an older mish-guard is replaced
     with files.locked(out, "results"):
