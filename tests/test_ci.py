@@ -43,24 +43,16 @@ def test_a_mistake_ends_with_2_before_anything_is_judged(arguments: list[str], c
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "lowering"),
-    [([], ExitCode.LOST, "exp"), (["--lowering", "as-is"], ExitCode.FAIL, "as.is")],
-    ids=["pinned", "as-is"],
-)
-def test_the_pinned_tree_is_built_and_judged(
-    small_matrix: Path, tmp_path: Path, arguments: list[str], code: ExitCode, lowering: str
-) -> None:
-    """On four cells of the 201, so that the sound tree loses the others and the released one still fails."""
-    ended = gate(*arguments, "--matrix", small_matrix, "--profile", "ane", "--out", tmp_path, "--format", "json")
+def test_the_pinned_tree_is_built_and_judged(small_matrix: Path, tmp_path: Path) -> None:
+    """On a few of the cells, so that the others are lost; tests/docs/test_commands.py has the tree without a repair."""
+    ended = gate("--matrix", small_matrix, "--profile", "ane", "--out", tmp_path, "--format", "json")
     judged: dict[str, Any] = json.loads(ended.stdout)
-    assert (ended.returncode, judged["exit_code"], judged["armed"]) == (code, code, True)
+    assert (ended.returncode, judged["exit_code"], judged["armed"]) == (ExitCode.LOST, ExitCode.LOST, True)
     candidate = judged["candidate"]
-    assert candidate["coremltools"].startswith(f"9.0+mish.{lowering}.g")
+    assert candidate["coremltools"].startswith("9.0+mish.exp.g")
     assert (candidate["lowering"], candidate["source"], candidate["native"]) == ("as-is", "sdist:9.0", "reuse")
     assert Path(candidate["path"]).is_relative_to(ROOT / "build" / "environments")
-    over = {each["cell"] for each in judged["findings"] if each["defect"] == "MISH-SOFTPLUS-CLIFF"}
-    assert over == ({"sweep/mish-k3/torchscript/mlprogram-fp16@ane"} if code is ExitCode.FAIL else set())
+    assert [each for each in judged["findings"] if each["defect"] is not None] == []
 
 
 def test_a_tree_with_the_defect_is_green_beside_the_same_tree(small_matrix: Path, tmp_path: Path) -> None:

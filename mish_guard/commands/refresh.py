@@ -35,9 +35,9 @@ def refresh(
 ) -> ExitCode:
     """Measure `repeats` times and replace the baselines of every place, or none of them.
 
-    Raises UsageError for an empty reason, UnwritableFileError for a folder that cannot be, RefusedError for a run with a
-    cell over its ceiling, with a broken or unarmed engine, with fewer cells than before, or whose repeats give
-    different bits.
+    Raises UsageError for an empty reason, UnwritableFileError for a folder that cannot be, RefusedError for a run
+    with a cell over its ceiling, with a broken or unarmed engine, with fewer cells than before, or whose repeats
+    give different bits.
     """
     if not reason.strip():
         msg = "A baseline needs a reason: mish-guard refresh --reason 'why the figures changed'."

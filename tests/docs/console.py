@@ -46,12 +46,10 @@ def _entries(block: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield command.partition("  #")[0], tuple(shown)
 
 
-def perform(step: Step, folder: Path) -> None:
-    """Carry a step out in `folder` and compare what it does with what the page says."""
-    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", step.command], cwd=folder, env={**os.environ, "PATH": search}, capture_output=True, text=True
-    )
+def perform(step: Step, folder: Path, python: Path = Path(sys.executable), **variables: str) -> None:
+    """Carry a step out in `folder`, by the programs beside `python`, and compare what happens with the page."""
+    environment = {**os.environ, **variables, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", step.command], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == step.code, f"{step.command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     told = [_plain(line) for line in done.stdout.splitlines()]
     for line in step.shown:
