@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from mish_guard.engines.emulator.specification import Message
 
-_OPSETS = {"CoreML5": "ios15", "CoreML6": "ios16", "CoreML7": "ios17", "CoreML8": "ios18", "CoreML9": "ios26"}
-
 
 def of(spec: Message) -> object:
     """An MLModelStructure of the spec of an ML program or a neural network."""
@@ -35,9 +33,16 @@ def _layer(layer: Message) -> object:
 def _function(function: Message) -> object:
     from coremltools.models import compute_plan as cp
 
-    prefix = _OPSETS.get(function.opset, function.opset.lower())
-    block = _block(function.block_specializations[function.opset], prefix)
+    block = _block(function.block_specializations[function.opset], _prefix(function.opset))
     return cp.MLModelStructureProgramFunction([_named(each) for each in function.inputs], block)
+
+
+def _prefix(opset: str) -> str:
+    """What a plan writes before the names of an opset's operations: ios17 for CoreML7."""
+    from coremltools import _OPSET, target
+
+    targets: dict[str, str] = {_OPSET[each.value]: each.name.lower() for each in target}
+    return targets.get(opset, opset.lower())
 
 
 def _block(block: Message, prefix: str) -> object:

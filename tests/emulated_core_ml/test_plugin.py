@@ -42,6 +42,7 @@ def test_devices_and_plan():
     usages = [plan.get_compute_device_usage_for_mlprogram_operation(each) for each in operations]
     preferred = {type(each.preferred_compute_device).__name__ for each in usages if each is not None}
     assert "MLNeuralEngineComputeDevice" in preferred
+    assert {each.operator_name.partition(".")[0] for each in operations} == {"const", "ios15"}
 """
 
 
