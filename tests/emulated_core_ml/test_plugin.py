@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.docs.console import ROOT
+
+PAGE = ROOT / "docs" / "emulated-core-ml.md"
 
 # coremltools' test of mish in small: the release's converter or the lowering that replaces it, inputs of -20 to 20.
 _MISH = """
@@ -69,6 +74,18 @@ def test_mish_of_the_release_fails_on_an_emulated_neural_engine_and_the_exp_form
         "test_mish[CPU_AND_NE-exp]": "PASSED",
         "test_devices_and_plan": "PASSED",
     }, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="the command is for a checkout with its environment")
+def test_the_command_of_the_guide_finds_the_tests_of_mish(tmp_path: Path) -> None:
+    """As it stands, but that it ends before the conversions, whose outcome the tests above show in small."""
+    command, wide = re.findall(r"```(?:python)?\n(COMPUTE_UNITS.*?|import pytest\n.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "wide.py").write_text(wide)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"}
+    words = ["bash", "-c", f"{command.strip()} --collect-only -q -p no:cacheprovider"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-1000:]
+    assert done.stdout.count("::test_mish[") >= 10
 
 
 def test_an_unknown_profile_is_named(tmp_path: Path) -> None:
