@@ -40,7 +40,10 @@ def _released(tag: str, folder: Path, second: str = "a wheel") -> subprocess.Com
 def test_the_tag_of_the_version_is_built_and_checked(tmp_path: Path) -> None:
     done = _released(f"v{__version__}", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in (tmp_path / "asked").read_text().splitlines()] == ["uv", "python3", "uvx", "uv"]
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [line.split()[0] for line in asked] == ["uv", "python3", "uvx", "uv"]
+    by_hashes = "uv build --quiet --build-constraints ci/lock.txt --require-hashes "
+    assert [line.startswith(by_hashes) for line in asked] == [True, False, False, True]
 
 
 def test_an_sdist_that_makes_another_wheel_is_refused(tmp_path: Path) -> None:
