@@ -46,7 +46,7 @@ def run(m3_max: tuple[Path, str, str], tmp_path_factory: pytest.TempPathFactory)
 def test_a_mac_says_in_plain_words_what_it_did(m3_max: tuple[Path, str, str]) -> None:
     path, said, before = m3_max
     lines = said.splitlines()
-    good = "the lowering under test is inside its ceiling in all 1 required cells"
+    good = "the lowering under test is inside its ceiling in the one required cell"
     assert lines[0] == (
         "Apple M3 Max, macOS 26.3, cpu-and-ne: mish through native softplus is wrong from x = 10.3984; " + good + "."
     )
@@ -77,9 +77,9 @@ def test_a_hosted_machine_is_not_asked_for_a_neural_engine(tmp_path: Path, invok
     assert [each.name for each in (tmp_path / "kept").iterdir()] == ["coreml-vm-macos15-cpu-only.json"]
 
 
-RIGHT = "the lowering under test is inside its ceiling in all 1 required cells"
+RIGHT = "the lowering under test is inside its ceiling in the one required cell"
 CLIFF = "mish through native softplus is wrong from x = 10.3984"
-NONE = RIGHT.replace("all 1", "0 of 1")
+NONE = RIGHT.replace("the one required", "0 of 1 required")
 
 
 def _machine(chip: str, macos: str = "26.3", **more: Any) -> dict[str, Any]:
@@ -163,14 +163,14 @@ FIGURES: dict[Role, Any] = {}
     ("mac", "edits", "words"),
     [
         ("M1", {}, f"{CLIFF}; {RIGHT}."),
-        ("M1 Pro", {Role.CANDIDATE: _as(Role.NEGATIVE_CONTROL)}, f"{CLIFF}; {RIGHT.replace('all 1', '0 of 1')}."),
+        ("M1 Pro", {Role.CANDIDATE: _as(Role.NEGATIVE_CONTROL)}, f"{CLIFF}; {NONE}."),
         ("M2 Pro", dict.fromkeys(Role, _unplaced), f"native softplus was placed on no Neural Engine; {RIGHT}."),
         ("M3 Max", {Role.POSITIVE_CONTROL: _beside}, f"{CLIFF}; {RIGHT}."),
         ("M4", {Role.NEGATIVE_CONTROL: _as(Role.POSITIVE_CONTROL)}, f"native softplus is right; {RIGHT}."),
         (
             "M5",
             {Role.NEGATIVE_CONTROL: _failed},
-            f"mish through native softplus could not be measured; {RIGHT}; 1 cells gave no figures.",
+            f"mish through native softplus could not be measured; {RIGHT}; 1 cell gave no figures.",
         ),
         ("M6 Ultra", {Role.GRAFT: _unplaced}, f"{CLIFF}; {RIGHT}."),
     ],
@@ -298,10 +298,10 @@ BAD: dict[str, tuple[Edit, str]] = {
     "broken": (lambda d: d["mish_guard"].update(broken="files changed"), "proves nothing: files changed"),
     "controls swapped": (_swap_controls, "the positive control does not pass"),
     "cliff elsewhere": (_cliff_without_the_engine, "although nothing was placed on the Neural Engine"),
-    "over a ceiling": (_bring_the_cliff_back, "1 cells are over a ceiling, first sweep/"),
-    "no figures": (_fail, "1 cells gave no figures, first sweep/"),
+    "over a ceiling": (_bring_the_cliff_back, "1 cell over a ceiling, first sweep/"),
+    "no figures": (_fail, "1 cell gave no figures, first sweep/"),
     "other bits": (lambda d: _cell(d, "sweep/").update(repeats_agree=False), "gave other bits when asked again"),
-    "silent on bits": (_forget_bits, "4 cells do not say whether they gave the same bits"),
+    "silent on bits": (_forget_bits, "it does not say of 4 cells, first "),
     "place without cells": (lambda d: _places(d).update(ghost=_places(d)["cpu-only"]), "cells and places do not agree"),
 }
 

@@ -19,6 +19,7 @@ from mish_guard.matrix.order import Order
 from mish_guard.numerics import ceiling
 from mish_guard.records import EngineName, Role, Run
 from mish_guard.report import chip, chips
+from mish_guard.report.words import count
 from mish_guard.results import baseline, measurement
 
 _SEND = "Next: attach {path} to a new issue at {url}"
@@ -133,17 +134,18 @@ def _no_baseline(run: Run) -> Iterator[str]:
     required = [cell for cell in run.measurements.values() if cell.known_gap is None and not cell.key.role.is_control]
     failed = [cell for cell in required if cell.figures is None]
     if failed:
-        yield f"{len(failed)} cells gave no figures, first {failed[0].key}"
+        yield f"{count(len(failed), 'cell')} gave no figures, first {failed[0].key}"
     over = [cell for cell in required if cell.figures is not None and not ceiling.is_within(cell.figures)]
     if over:
-        yield f"{len(over)} cells are over a ceiling, first {over[0].key}, and no baseline moves one"
+        yield f"{count(len(over), 'cell')} over a ceiling, first {over[0].key}, and no baseline moves one"
     changed = [cell for cell in run.measurements.values() if cell.repeats_agree is False]
     if changed:
-        yield f"{len(changed)} cells gave other bits when asked again, first {changed[0].key}"
+        yield f"{count(len(changed), 'cell')} gave other bits when asked again, first {changed[0].key}"
     asked = [cell for cell in run.measurements.values() if cell.key.place == NEURAL_ENGINE and cell.figures is not None]
     silent = [cell for cell in asked if cell.repeats_agree is None]
     if silent:
-        yield f"{len(silent)} cells do not say whether they gave the same bits when asked again, first {silent[0].key}"
+        which = f"{count(len(silent), 'cell')}, first {silent[0].key}"
+        yield f"it does not say of {which}, whether the same bits came when asked again"
 
 
 def _wrong_controls(run: Run, place: str) -> Iterator[str]:

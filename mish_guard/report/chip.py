@@ -8,6 +8,7 @@ from mish_guard.engines.coreml import NEURAL_ENGINE
 from mish_guard.judge import compare
 from mish_guard.numerics import ceiling
 from mish_guard.records import Device, Measurement, Role, Run
+from mish_guard.report.words import count
 
 
 def name(run: Run) -> str:
@@ -51,8 +52,9 @@ def _candidate(cells: list[Measurement]) -> str:
     required = [cell for cell in _of(cells, Role.CANDIDATE) if cell.known_gap is None]
     inside = [cell for cell in required if cell.figures is not None and ceiling.is_within(cell.figures)]
     if required and len(inside) == len(required):
-        return f"the lowering under test is inside its ceiling in all {len(required)} required cells"
-    return f"the lowering under test is inside its ceiling in {len(inside)} of {len(required)} required cells"
+        which = f"all {len(required)} required cells" if len(required) > 1 else "the one required cell"
+        return f"the lowering under test is inside its ceiling in {which}"
+    return f"the lowering under test is inside its ceiling in {len(inside)} of {count(len(required), 'required cell')}"
 
 
 def _wrong(cells: list[Measurement]) -> Iterator[str]:
@@ -62,7 +64,7 @@ def _wrong(cells: list[Measurement]) -> Iterator[str]:
         yield f"still wrong: {', '.join(wrong)}"
     failed = [cell for cell in cells if cell.failure is not None]
     if failed:
-        yield f"{len(failed)} cells gave no figures"
+        yield f"{count(len(failed), 'cell')} gave no figures"
 
 
 def answers(run: Run) -> Iterator[tuple[str, str]]:
