@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TypedDict
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,8 @@ def sweep(
         raise NotComparableError(msg)
     errors = _Errors(got[covered], want[covered], np.abs(want[covered]), ceiling)
     at = inputs[covered].astype(np.float64)
-    return Figures(
-        **errors.figures(at, n_total=len(got)),
-        digest=_digest(got, *specials.values()),
+    return replace(
+        errors.figures(at, n_total=len(got), digest=_digest(got, *specials.values())),
         binades=_binades(at, errors),
         bad_intervals=bad_intervals(inputs[covered], errors.over),
         specials={name: _classes(values) for name, values in specials.items()},
@@ -57,7 +56,7 @@ def outputs(got: Half, want: Doubles, *, ceiling: Ceiling = CEILING) -> Figures:
     largest = np.full(want.size, np.abs(want).max())
     errors = _Errors(got.ravel(), want.ravel(), largest, ceiling)
     index = np.arange(got.size, dtype=np.float64)
-    return Figures(**errors.figures(index, n_total=got.size), digest=_digest(got))
+    return errors.figures(index, n_total=got.size, digest=_digest(got))
 
 
 def bad_intervals(inputs: Half, over: Mask) -> tuple[BadInterval, ...]:
@@ -67,18 +66,6 @@ def bad_intervals(inputs: Half, over: Mask) -> tuple[BadInterval, ...]:
         BadInterval(first=float(inputs[start]), last=float(inputs[stop - 1]), count=int(stop - start))
         for start, stop in edges.reshape(-1, 2)
     )
-
-
-class _Common(TypedDict):
-    n_total: int
-    n_covered: int
-    n_nonfinite: int
-    n_collapsed: int
-    n_over_ceiling: int
-    max_abs: Worst
-    max_ulp: Worst
-    mean_abs: float
-    material: float
 
 
 class _Errors:
@@ -93,19 +80,20 @@ class _Errors:
         self.over = ~ceiling.within(values, want, size)
         self.collapsed = ceiling.collapsed(values, want, size)
 
-    def figures(self, at: Doubles, *, n_total: int) -> _Common:
+    def figures(self, at: Doubles, *, n_total: int, digest: str) -> Figures:
         """The figures that every kind of cell has."""
-        return {
-            "n_total": n_total,
-            "n_covered": len(at),
-            "n_nonfinite": int(np.count_nonzero(~self.finite)),
-            "n_collapsed": int(np.count_nonzero(self.collapsed)),
-            "n_over_ceiling": int(np.count_nonzero(self.over)),
-            "max_abs": _worst(self.abs, at),
-            "max_ulp": _worst(self.ulp, at),
-            "mean_abs": float(self.abs.mean()) if len(at) else 0.0,
-            "material": float(self.material.max()) if len(at) else 0.0,
-        }
+        return Figures(
+            n_total=n_total,
+            n_covered=len(at),
+            n_nonfinite=int(np.count_nonzero(~self.finite)),
+            n_collapsed=int(np.count_nonzero(self.collapsed)),
+            n_over_ceiling=int(np.count_nonzero(self.over)),
+            max_abs=_worst(self.abs, at),
+            max_ulp=_worst(self.ulp, at),
+            mean_abs=float(self.abs.mean()) if len(at) else 0.0,
+            material=float(self.material.max()) if len(at) else 0.0,
+            digest=digest,
+        )
 
 
 def _check(got: Half, want: Doubles) -> None:

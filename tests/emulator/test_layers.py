@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mish_guard.engines.emulator import neuralnetwork, specification
-from mish_guard.engines.emulator.arithmetic import Exact
+from mish_guard.engines.emulator import neuralnetwork, profiles, specification
+from mish_guard.engines.emulator.arithmetic import Arithmetic, Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
 from mish_guard.engines.emulator.neuralnetwork.settings import Layer
@@ -83,8 +83,16 @@ def _net(fill: Callable[[Any], None], *inputs: tuple[str, tuple[int, ...]], name
 
 
 def _run(spec: Any, **feeds: Any) -> Any:
-    values = evaluate(neuralnetwork.read(spec), feeds, Exact())
-    return values[spec.description.output[0].name]
+    return _under(Exact(), spec, feeds)
+
+
+def _in_half(spec: Any, **feeds: Any) -> Any:
+    """What half precision makes of it, which rounds wherever it may."""
+    return _under(Emulated(profiles.PROFILES["ieee-fp16"]), spec, feeds)
+
+
+def _under(arithmetic: Arithmetic, spec: Any, feeds: dict[str, Any]) -> Any:
+    return evaluate(neuralnetwork.read(spec), feeds, arithmetic)[spec.description.output[0].name]
 
 
 def test_weights_of_a_product_over_rank_4_are_the_matrix_by_columns() -> None:
@@ -160,13 +168,14 @@ def test_a_place_beyond_what_half_precision_counts_is_found() -> None:
     spec = _net(lambda layer: layer.argMax.SetInParent(), ("x", (LONG,)))
     x = np.zeros(LONG)
     x[2049] = 1.0
-    assert _run(spec, x=x).tolist() == [2049]
+    assert _in_half(spec, x=x).tolist() == [2049]
 
 
-def test_a_place_that_is_computed_is_exact() -> None:
+@pytest.mark.parametrize("declared", [131104, 65568, 65600], ids=["INT32", "FLOAT32", "DOUBLE"])
+def test_a_place_that_is_computed_is_exact(declared: int) -> None:
     """Of the last element: the last place that counts, from the end, and back; as a vocabulary is looked up."""
     spec = _net(lambda layer: layer.loadConstantND.SetInParent(), ("i", (1,)), names=("table",))
-    spec.description.input[0].type.multiArrayType.dataType = 131104  # FeatureTypes.proto, INT32
+    spec.description.input[0].type.multiArrayType.dataType = declared  # FeatureTypes.proto, ArrayDataType
     spec.description.output[0].name = "y"
     (table,) = spec.neuralNetwork.layers
     del table.input[:]
@@ -178,7 +187,21 @@ def test_a_place_that_is_computed_is_exact() -> None:
     ahead = spec.neuralNetwork.layers.add(name="ahead", input=["length", "i"], output=["ahead"])
     ahead.subtractBroadcastable.SetInParent()
     spec.neuralNetwork.layers.add(name="y", input=["table", "ahead"], output=["y"]).gather.SetInParent()
-    assert [_run(spec, i=np.array([each])).tolist() for each in (0, 1, 2049)] == [[99.0], [98.0], [50.0]]
+    assert [_in_half(spec, i=np.array([each])).tolist() for each in (0, 1, 2049)] == [[99.0], [98.0], [50.0]]
+
+
+def test_a_number_that_is_more_than_a_place_is_rounded_like_any_other() -> None:
+    """What the index is beyond 2047 is added to what it finds: a value of the net, which half precision holds as 2048."""
+    spec = _net(lambda layer: layer.loadConstantND.SetInParent(), ("i", (1,)), names=("table",))
+    (table,) = spec.neuralNetwork.layers
+    del table.input[:]
+    table.loadConstantND.shape.append(LONG)
+    table.loadConstantND.data.floatValue.extend([0.0] * LONG)
+    spec.neuralNetwork.layers.add(name="found", input=["table", "i"], output=["found"]).gather.SetInParent()
+    spec.neuralNetwork.layers.add(name="rest", input=["i"], output=["rest"]).add.alpha = -2047.0
+    spec.neuralNetwork.layers.add(name="y", input=["found", "rest"], output=["y"]).addBroadcastable.SetInParent()
+    spec.description.output[0].name = "y"
+    assert _in_half(spec, i=np.array([2049.0])).tolist() == [1.0]
 
 
 def test_a_fraction_of_a_place_is_none() -> None:

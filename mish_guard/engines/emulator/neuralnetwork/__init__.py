@@ -7,7 +7,7 @@ that names it, and so is a setting that nothing here has read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
@@ -42,9 +42,8 @@ def read(spec: Message, *, single: bool = False) -> Graph:
     if arrays and network.arrayInputShapeMapping != _EXACT_MAPPING:
         msg = "The emulator does not know neural networks that map arrays to rank 5 (arrayInputShapeMapping)."
         raise UnsupportedOpError(msg)
-    reader = _Reader(half=not single, whole=(each.name for each in spec.description.input if _is_whole(each)))
+    reader, body = _body(spec, network, single=single)
     first = [node for each in network.preprocessing for node in reader.preprocessing(each, spec)]
-    body = reader.graph(network, outputs=())
     last = list(_classification(spec, network)) if kind == "neuralNetworkClassifier" else []
     return Graph(
         inputs=tuple(described(reader.tensor(each.name, _shape(each)), each) for each in spec.description.input),
@@ -52,6 +51,18 @@ def read(spec: Message, *, single: bool = False) -> Graph:
         nodes=(*first, *body.nodes, *last),
         outputs=tuple(each.name for each in spec.description.output),
     )
+
+
+def _body(spec: Message, network: Message, *, single: bool) -> tuple[_Reader, Graph]:
+    """The layers, and who read them: a second time where only what uses a tensor tells that it holds places."""
+    whole = [each.name for each in spec.description.input if _is_whole(each)]
+    reader = _Reader(half=not single, whole=whole)
+    body = reader.graph(network, outputs=())
+    exact = places.looked_up(body.nodes, (each.name for each in spec.description.output)).difference(whole)
+    if single or not exact:
+        return reader, body
+    reader = _Reader(half=True, whole=whole, exact=exact)
+    return reader, reader.graph(network, outputs=())
 
 
 def steps(layer: Layer) -> list[Step]:
@@ -66,16 +77,18 @@ def steps(layer: Layer) -> list[Step]:
 
 
 class _Reader:
-    """Layers of one net in one precision; `whole` are the inputs that hold whole numbers."""
+    """Layers of one net in one precision; `whole` are the inputs that hold whole numbers, `exact` keep their digits."""
 
-    def __init__(self, *, half: bool, whole: Iterable[str] = ()) -> None:
+    def __init__(self, *, half: bool, whole: Iterable[str] = (), exact: Collection[str] = ()) -> None:
         self._half = half
+        self._exact = exact
         self._dtype = DType.FP16 if half else DType.FP32
         self._whole = places.Whole(whole)
 
     def tensor(self, name: str, shape: tuple[int | None, ...] | None = None) -> Tensor:
-        """A tensor of the net's precision, or of whole numbers."""
-        return Tensor(name=name, dtype=DType.INT if name in self._whole else self._dtype, shape=shape)
+        """A tensor of the net's precision, of whole numbers, or of places that are declared as floating point."""
+        dtype = DType.INT if name in self._whole else DType.FP32 if name in self._exact else self._dtype
+        return Tensor(name=name, dtype=dtype, shape=shape)
 
     def graph(self, network: Message, outputs: tuple[str, ...]) -> Graph:
         """A net, or one that a branch or loop holds."""

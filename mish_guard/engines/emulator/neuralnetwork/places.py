@@ -6,11 +6,11 @@ something up are none for the Neural Engine (F78), so what they are given keeps 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from mish_guard.engines.emulator.graph import Array, Operand, Ref
+from mish_guard.engines.emulator.graph import Array, Node, Operand, Ref
 
 # Half precision holds every whole number up to the first, single precision up to the second.
 _COUNTED = 2**11
@@ -29,6 +29,9 @@ _KEPT = frozenset(
 # Operands that are in the result; others say where.
 _HELD = frozenset({"x", "y", "values", "a", "b", "alpha", "beta", "constant_val"})
 _HELD_BY = {"range_1d": frozenset({"start", "end", "step"})}
+
+# The operand that says where, of every operation that looks something up.
+_WHERE = "indices"
 
 
 class Whole:
@@ -56,11 +59,45 @@ class Whole:
             self._names.update(outputs)
 
     def _makes_whole(self, op: str, operands: Mapping[str, Operand]) -> bool:
-        held = [value for name, value in operands.items() if name in _HELD_BY.get(op, _HELD)]
-        parts = [part for value in held for part in (value if isinstance(value, tuple) else (value,))]
+        parts = [part for name, value in operands.items() if _is_held(op, name) for part in _parts(value)]
         named = [part.name for part in parts if isinstance(part, Ref)]
         known = all(name in self._names or name in self._constants for name in named)
         return known and (not named or any(name in self._names for name in named)) and all(map(_is_whole, parts))
+
+
+def looked_up(nodes: Iterable[Node], outputs: Iterable[str]) -> frozenset[str]:
+    """The tensors that are used for nothing but to say where: places, whatever type the model declares for them."""
+    used: set[str] = set()
+    values = set(outputs)
+    for node in reversed(list(nodes)):
+        made = [each.name for each in node.outputs]
+        passes_on = node.op in _KEPT and used.issuperset(made) and values.isdisjoint(made)
+        for name, operand in node.operands.items():
+            named = _names(operand)
+            used.update(named)
+            if name != _WHERE and not (passes_on and _is_held(node.op, name)):
+                values.update(named)
+        # What a branch or a loop reads may be anything.
+        values.update(name for block in node.blocks for name in _read_in(block.nodes))
+    return frozenset(used - values)
+
+
+def _read_in(nodes: Iterable[Node]) -> Iterator[str]:
+    for node in nodes:
+        yield from (name for operand in node.operands.values() for name in _names(operand))
+        yield from (name for block in node.blocks for name in _read_in(block.nodes))
+
+
+def _is_held(op: str, operand: str) -> bool:
+    return operand in _HELD_BY.get(op, _HELD)
+
+
+def _names(operand: Operand) -> Collection[str]:
+    return [part.name for part in _parts(operand) if isinstance(part, Ref)]
+
+
+def _parts(operand: Operand) -> tuple[Operand, ...]:
+    return operand if isinstance(operand, tuple) else (operand,)
 
 
 def _is_whole(part: Operand) -> bool:
