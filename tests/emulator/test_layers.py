@@ -191,7 +191,7 @@ def test_a_place_that_is_computed_is_exact(declared: int) -> None:
 
 
 def test_a_number_that_is_more_than_a_place_is_rounded_like_any_other() -> None:
-    """What the index is beyond 2047 is added to what it finds: a value of the net, which half precision holds as 2048."""
+    """What the index is beyond 2047 is added to what it finds: a value, and half precision holds 2048 for 2049."""
     spec = _net(lambda layer: layer.loadConstantND.SetInParent(), ("i", (1,)), names=("table",))
     (table,) = spec.neuralNetwork.layers
     del table.input[:]
