@@ -19,6 +19,8 @@ from mish_guard.errors import ExitCode, MachineError, UsageError
 from mish_guard.models import networks
 from tests import virtual_mac
 
+pytestmark = pytest.mark.slow
+
 SOFTPLUS = files.DATA / "controls" / "softplus-stability.mlpackage"
 PROFILES = tuple(profiles.PROFILES)
 

@@ -43,6 +43,8 @@ from mish_guard.convert.witnesses import Interpreter
 from mish_guard.errors import ExitCode, GuardError, UnreadableFileError, UsageError
 from mish_guard.models import lowerings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 DOWNLOADS = ROOT / "build" / "downloads"
 PROJECT = Path(__file__).parent / "cmake_project"

@@ -14,9 +14,12 @@ from mish_guard.errors import ExitCode
 
 ROOT = Path(__file__).parent.parent
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / ".venv" / "ready").exists(), reason="ci/gate would make an environment first; ci/test has one"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (ROOT / ".venv" / "ready").exists(), reason="ci/gate would make an environment first; ci/test has one"
+    ),
+]
 
 
 def gate(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -31,6 +31,8 @@ from mish_guard.numerics import fp16
 from mish_guard.records import Backend, Document, Frontend
 from tests import virtual_mac
 
+pytestmark = pytest.mark.slow
+
 CONTROLS = files.DATA / "controls"
 SOFTPLUS = CONTROLS / "softplus-stability.mlpackage"
 SOFTPLUS_SWEEP = CONTROLS / "softplus-mish-k3.mlpackage"

@@ -21,6 +21,8 @@ from mish_guard.results import baseline, measurement, run_file
 from tests import virtual_mac
 from tests.conftest import SMALL_MATRIX, Invoke
 
+pytestmark = pytest.mark.slow
+
 
 def _measured(folder: Path, scenario: str, **changes: Any) -> tuple[Path, str, str]:
     """The file that `measure` leaves on a virtual Mac, and what it printed; `changes` are other keys of its file."""

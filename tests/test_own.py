@@ -16,6 +16,8 @@ from mish_guard.results import run_file
 from tests import trees
 from tests.conftest import Invoke
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parent.parent / "docs" / "own-activations.md"
 
 

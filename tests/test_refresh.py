@@ -21,6 +21,8 @@ from tests.conftest import Ended, Invoke
 from tests.made_up import CELL, GRAFT, NEGATIVE, POSITIVE, cell, cliff, figures
 from tests.made_up import run as made
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 
 

@@ -26,6 +26,8 @@ from tests import virtual_mac
 from tests.conftest import Invoke
 from tests.virtual_mac import Scenario
 
+pytestmark = pytest.mark.slow
+
 MATRIX = """
 schema_version: 1
 groups:

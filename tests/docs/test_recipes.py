@@ -17,6 +17,8 @@ from mish_guard.report import chips
 from tests import virtual_mac
 from tests.docs.console import PACKAGE, ROOT, steps
 
+pytestmark = pytest.mark.slow
+
 RUN = ROOT / "tests" / "report" / "runs" / "fail" / "results.json"
 
 

@@ -14,6 +14,8 @@ from mish_guard.report import upstream
 from tests import trees, virtual_mac
 from tests.docs import console
 
+pytestmark = pytest.mark.slow
+
 STEPS = console.steps(console.ROOT / "docs" / "tutorial.md")
 TEST = Path("coremltools/converters/mil/frontend/torch/test") / upstream.TEST
 

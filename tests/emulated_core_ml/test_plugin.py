@@ -14,6 +14,8 @@ from tests.docs.console import ROOT
 
 PAGE = ROOT / "docs" / "emulated-core-ml.md"
 
+pytestmark = pytest.mark.slow
+
 # coremltools' test of mish in small: the release's converter or the lowering that replaces it, inputs of -20 to 20.
 _MISH = """
 import coremltools as ct

@@ -23,6 +23,8 @@ from mish_guard.errors import ExitCode, UnreadableFileError, UsageError
 from tests import trees
 from tests.conftest import Ended, Invoke
 
+pytestmark = pytest.mark.slow
+
 
 def gate_arguments(tree: Path, matrix: Path, baselines: Path, out: Path) -> list[str]:
     named = {"candidate": tree, "matrix": matrix, "baselines": baselines, "out": out}

@@ -22,6 +22,8 @@ from mish_guard.matrix import plugin
 from mish_guard.matrix.plan import Cell
 from mish_guard.records import CellKey
 
+pytestmark = pytest.mark.slow
+
 CONTROLS = """
 schema_version: 1
 groups:

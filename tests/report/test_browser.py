@@ -27,6 +27,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 DEMANDED = os.environ.get("MISH_GUARD_BROWSER") == "1"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(
         (CHROMIUM is None or shutil.which("npm") is None) and not DEMANDED,
