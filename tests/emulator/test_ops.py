@@ -320,14 +320,16 @@ TRIALS: dict[str, Callable[[Rng], Trial]] = {
 
 TRIALS |= MORE
 
-# Tried with whole models: lists and class labels are no arrays, and layers of the older format have tests of theirs.
+# Tried with whole models: lists and class labels are no arrays, and layers of the older format have tests of theirs. Of
+# random numbers only those are known that are none.
 _ELSEWHERE = {"classify", "constexpr_cast", "fill_like", "non_maximum_suppression", "reshape_like", "shape"}
+_CERTAIN = {"random_bernoulli", "random_normal", "random_uniform"}
 
 
 def test_every_operation_has_a_trial() -> None:
     tried = {name.partition(" ")[0] for name in TRIALS}
     plain = {name for name in ops.OPS if not name.startswith(("nn_", "list_", "make_list"))}
-    assert tried | _ELSEWHERE == plain | ops.ACCUMULATING.keys()
+    assert tried | _ELSEWHERE | _CERTAIN == plain | ops.ACCUMULATING.keys()
 
 
 # PyTorch says that it pads a copy; the result is the one wanted.
@@ -368,6 +370,9 @@ def graph_of(op: str, operands: dict[str, Any]) -> Graph:
     [
         ("fft", {"x": np.zeros(2)}, "'fft'.*never guesses"),
         ("random_normal", {"shape": np.array([2])}, "'random_normal'.*random"),
+        ("random_bernoulli", {"shape": np.array([2]), "prob": np.array(0.5)}, "'random_bernoulli'.*random"),
+        ("random_uniform", {"shape": np.array([2])}, "'random_uniform'.*random"),
+        ("random_categorical", {"x": np.zeros((1, 2))}, "'random_categorical'.*random"),
         ("relu", {"x": np.zeros(2), "slope": np.zeros(1)}, "'relu'.*slope"),
         ("conv", {"x": np.zeros((1, 1, 3)), "weight": np.zeros((1, 1, 1)), "rounding": "up"}, "'conv'.*rounding"),
         ("gelu", {"x": np.zeros(2), "mode": "ROUGH"}, "gelu.*ROUGH"),
@@ -378,6 +383,20 @@ def graph_of(op: str, operands: dict[str, Any]) -> Graph:
 def test_what_the_emulator_does_not_know_is_named(op: str, operands: dict[str, Any], named: str) -> None:
     with pytest.raises(UnsupportedOpError, match=named):
         evaluate(graph_of(op, operands), {}, Exact())
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "value"),
+    [
+        ("random_bernoulli", {"prob": np.array(1.0)}, 1.0),
+        ("random_bernoulli", {"prob": np.array(0.0)}, 0.0),
+        ("random_normal", {"mean": np.array(3.0), "stddev": np.array(0.0)}, 3.0),
+        ("random_uniform", {"low": np.array(2.0), "high": np.array(2.0)}, 2.0),
+    ],
+)
+def test_numbers_that_chance_has_no_say_in_are_known(op: str, operands: dict[str, Any], value: float) -> None:
+    graph = graph_of(op, {"shape": np.array([2, 3]), "seed": np.array(1), **operands})
+    assert evaluate(graph, {}, Exact())["y"].tolist() == [[value] * 3] * 2
 
 
 def test_float_sums_are_taken_in_the_accumulator() -> None:

@@ -177,6 +177,26 @@ def _fill_like(layer: Layer) -> list[Step]:
     return [("fill_like", {"ref_tensor": layer.input(0), "value": number(layer.settings.value)})]
 
 
+# What a random layer calls the parameters of the operation.
+_RANDOM = {
+    "Bernoulli": ("random_bernoulli", {"prob": "prob"}),
+    "Normal": ("random_normal", {"mean": "mean", "stddev": "stdDev"}),
+    "Uniform": ("random_uniform", {"low": "minVal", "high": "maxVal"}),
+}
+
+
+def _random(kind: str) -> Translator:
+    op, fields = _RANDOM[kind]
+
+    def steps(layer: Layer) -> list[Step]:
+        settings = layer.settings
+        shape: Operand = layer.input(0) if layer.inputs else whole(settings.outputShape)
+        given = {name: number(getattr(settings, field)) for name, field in fields.items()}
+        return [(op, {"shape": shape, **given, "seed": np.asarray(settings.seed)})]
+
+    return steps
+
+
 def _broadcast_static(layer: Layer) -> list[Step]:
     return [("nn_broadcast", {"x": layer.input(0), "shape": whole(layer.settings.targetShape)})]
 
@@ -277,6 +297,7 @@ SHAPES: dict[str, Translator] = {
     "fillStatic": _fill_static,
     "flattenTo2D": _flatten,
     "padding": _padding,
+    **{f"random{kind}{shape}": _random(kind) for kind in _RANDOM for shape in ("Dynamic", "Static")},
     "rangeDynamic": _range_dynamic,
     "rangeStatic": _range_static,
     "rankPreservingReshape": _reshape,

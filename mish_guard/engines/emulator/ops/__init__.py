@@ -17,6 +17,7 @@ from mish_guard.engines.emulator.ops import (
     network,
     normalization,
     pooling,
+    random,
     recurrent,
     reduction,
     resize,
@@ -38,6 +39,7 @@ OPS: dict[str, Operation] = {
     **network.OPS,
     **normalization.OPS,
     **pooling.OPS,
+    **random.OPS,
     **recurrent.OPS,
     **reduction.OPS,
     **resize.OPS,
@@ -51,15 +53,10 @@ REVISIONS: dict[str, tuple[tuple[int, Operation], ...]] = {
     **shape.REVISIONS,
 }
 
-_RANDOM = "Its numbers are random: no two runs give the same, so there is nothing to compare."
-
 # Why an operation is not there on purpose.
 REFUSED: dict[str, str] = {
     "custom_layer": "It is code of the application that ships it.",
-    "random_bernoulli": _RANDOM,
-    "random_categorical": _RANDOM,
-    "random_normal": _RANDOM,
-    "random_uniform": _RANDOM,
+    "random_categorical": random.WHY,
 }
 
 

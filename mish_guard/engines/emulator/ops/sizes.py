@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mish_guard.engines.emulator.graph import Array
-from mish_guard.engines.emulator.ops import elementwise
+from mish_guard.engines.emulator.ops import elementwise, random
 from mish_guard.engines.emulator.ops.base import ints
 
 Operands = Mapping[str, Array]
@@ -85,12 +85,11 @@ _PAIRS = [name for name, each in elementwise.OPS.items() if [*inspect.signature(
 
 _COUNTS: dict[str, Callable[[Operands], int]] = {
     **dict.fromkeys(_PAIRS, _pair),
-    "fill": lambda operands: math.prod(ints(operands["shape"])),
+    **dict.fromkeys(["fill", "nn_broadcast", *random.OPS], lambda operands: math.prod(ints(operands["shape"]))),
     "list_scatter": _written,
     "list_write": _written,
     "local_response_norm": _local,
     "make_list": lambda operands: math.prod(ints(operands["elem_shape"])) * _number(operands, "init_length"),
-    "nn_broadcast": lambda operands: math.prod(ints(operands["shape"])),
     "nn_local_response_norm": _local,
     "one_hot": lambda operands: np.size(operands["indices"]) * _number(operands, "one_hot_vector_size"),
     "pad": _pad,
