@@ -87,14 +87,12 @@ class Turn:
 
     gate: Spent
     tests: Spent
-    roadless: Spent
     folder: Spent
 
     @property
-    def ratios(self) -> tuple[float, float, float]:
-        """Whole gate and gate without the roads to coremltools' tests; gate of a folder to gate."""
-        tests = self.tests.wall
-        return self.gate.wall / tests, self.roadless.wall / tests, self.folder.wall / self.gate.wall
+    def ratios(self) -> tuple[float, float]:
+        """Gate to coremltools' tests, and gate of a folder to gate."""
+        return self.gate.wall / self.tests.wall, self.folder.wall / self.gate.wall
 
 
 @dataclass(frozen=True)
@@ -128,9 +126,8 @@ def _figures(folder: Path) -> Iterator[Figure]:
         print("; ".join(f"{name} {spent.wall:.1f} s ({spent.cpu:.1f} s of CPU)" for name, spent in vars(each).items()))
     bare = _run([sys.executable, "-c", _BARE])
     print(f"bare script {bare.wall:.1f} s ({bare.cpu:.1f} s of CPU)")
-    whole, roadless, named = map(statistics.median, zip(*(each.ratios for each in turns), strict=True))
+    whole, named = map(statistics.median, zip(*(each.ratios for each in turns), strict=True))
     yield Figure("whole gate / coremltools' own test_mish", whole, 1.3, "x")
-    yield Figure("gate without the roads / coremltools' own test_mish", roadless, 0.8, "x")
     yield Figure("gate of a folder / gate", named, 1.0, "x")
     gate = turns[-1].gate
     yield Figure("CPU of the gate / bare script with the same conversions", gate.cpu / bare.cpu, 1.5, "x")
@@ -156,7 +153,6 @@ def _turn(guard: Sequence[str], folder: Path) -> Turn:
     return Turn(
         gate=_run([*gate, "--out", str(folder)]),
         tests=_run(_coremltools_tests(folder), cwd=folder),
-        roadless=_run([*gate, "--only", "[!r]*", "--out", str(folder / "roadless")], code=20),
         folder=_run([*gate, *named, "--out", str(folder / "other")]),
     )
 
