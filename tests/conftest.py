@@ -40,11 +40,12 @@ LIGHT = frozenset(
     }
 )
 
+# Runs of the whole matrix, which make every test slow that looks at one.
+WHOLE = frozenset({"exp_results", "as_is_results"})
+
 # Fixtures that measure, and tests that ask an exact library about every input.
-HEAVY = frozenset(
+HEAVY = WHOLE | frozenset(
     {
-        "exp_results",
-        "as_is_results",
         "small_baselines",
         "test_mish_is_exact_to_a_few_rounding_errors_on_every_input",
         "test_softplus_is_exact_to_a_few_rounding_errors_on_every_input",
@@ -61,8 +62,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("--fast") and is_test and collection_path.name not in LIGHT else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are chosen by
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --fast also without the tests that want a measured run or take long."""
+    """What looks at the whole matrix is slow; --fast also goes without what wants a measured run or takes long."""
+    for item in items:
+        if WHOLE.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
     if config.getoption("--fast"):
         items[:] = [item for item in items if not HEAVY & {item.name, *getattr(item, "fixturenames", ())}]
 

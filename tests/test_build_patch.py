@@ -60,6 +60,7 @@ def released(request: pytest.FixtureRequest) -> str:
         return held.read().decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lowering", lowerings.TABLE)
 def test_every_release_takes_every_lowering_and_nothing_else_changes(released: str, lowering: str) -> None:
     after = patch.patched(released, lowering)

@@ -134,6 +134,7 @@ def test_a_signal_at_any_moment_ends_with_130(where: str, monkeypatch: pytest.Mo
     assert cli.main(["judge", "missing.json"]) == ExitCode.INTERRUPTED
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_130_and_records_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "mish_guard", "gate", "--out", str(tmp_path)],

@@ -96,6 +96,7 @@ groups:
 """
 
 
+@pytest.mark.slow
 def test_on_a_mac_it_shows_where_each_operation_is_planned(tmp_path: Path) -> None:
     (tmp_path / "matrix.yml").write_text(CONTROLS)
     python = virtual_mac.interpreter(virtual_mac.SCENARIOS / "m3-max.yml", tmp_path)

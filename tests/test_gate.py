@@ -182,6 +182,7 @@ def test_a_baseline_that_files_a_cell_under_another_name_is_an_error(
     assert "files the cell sweep/mish-k3" in ended.err
 
 
+@pytest.mark.slow
 def test_ieee_arithmetic_alone_cannot_arm_the_gate_and_where_that_is_allowed_it_stays_inconclusive(
     invoke: Invoke, tmp_path: Path, small_matrix: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
