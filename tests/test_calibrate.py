@@ -94,6 +94,7 @@ def test_evidence_that_contradicts_itself_is_refused(
         replay.load(path)
 
 
+@pytest.mark.slow
 def test_the_command_counts_what_it_reproduced(invoke: Invoke) -> None:
     ended = invoke("calibrate")
     facts = {each.fact.id for name in PROFILES for each in replay.replay(PROFILES[name]) if each.trials}
@@ -126,6 +127,7 @@ def test_a_contradiction_is_named_and_fails(invoke: Invoke, monkeypatch: pytest.
     assert ended.out.splitlines()[1].startswith("    F22 under ane: ")
 
 
+@pytest.mark.slow
 def test_the_document_is_fresh() -> None:
     done = subprocess.run(
         [sys.executable, "ci/render_evidence.py", "--check"], cwd=ROOT, capture_output=True, text=True

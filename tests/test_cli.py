@@ -188,6 +188,7 @@ def test_a_terminal_gets_colours_unless_somebody_objects(
     assert shown.startswith("\x1b[") is coloured
 
 
+@pytest.mark.slow
 def test_lowerings_prints_every_lowering_with_measured_figures(invoke: Invoke) -> None:
     rows = invoke("lowerings", "--format", "json").json
     assert {(row["lowering"], row["profile"]) for row in rows} == {
@@ -228,6 +229,7 @@ def test_doctor_says_what_is_missing(invoke: Invoke) -> None:
     assert any(check["outcome"] == "fail" for check in document["checks"])
 
 
+@pytest.mark.slow
 def test_explain_shows_the_operation_that_went_wrong(invoke: Invoke, tmp_path: Path) -> None:
     cell = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
     ended = invoke("explain", cell, "--lowering", "softplus", "--out", tmp_path)
@@ -239,6 +241,7 @@ def test_explain_shows_the_operation_that_went_wrong(invoke: Invoke, tmp_path: P
     assert ended.last_line == f"Again: mish-guard explain '{cell}' --lowering softplus"
 
 
+@pytest.mark.slow
 def test_explain_traces_the_input_that_was_asked_for(invoke: Invoke, tmp_path: Path) -> None:
     cell = "sweep/mish-k3/torchscript/mlprogram-fp16@ane"
     ended = invoke("explain", cell, "--lowering", "exp", "--x", "20", "--out", tmp_path)

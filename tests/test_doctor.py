@@ -15,6 +15,8 @@ from mish_guard.engines.coreml.doctor import Check, Outcome
 from mish_guard.errors import ExitCode
 from tests import virtual_mac
 
+pytestmark = pytest.mark.slow
+
 MACHINE = {"chip": "Apple M3 Max", "model": "Mac15,9", "macos": "26.3", "build": "25D125"}
 
 Examine = Callable[..., dict[str, Check]]

@@ -64,6 +64,7 @@ def test_a_tree_that_is_not_the_runs_is_refused(invoke: Invoke, tmp_path: Path) 
     assert "--candidate" in ended.err
 
 
+@pytest.mark.slow
 def test_before_and_after_and_a_special_input_are_shown(invoke: Invoke, tmp_path: Path) -> None:
     ended = invoke("explain", "surface/rank-1/torchscript/mlprogram-fp16@ane", "--lowering", "stable-softplus",
                    "--x=-inf", "--out", tmp_path)  # fmt: skip

@@ -37,6 +37,7 @@ def test_the_released_converter_reintroduces_the_cliff(invoke: Invoke, as_is_res
     assert ended.last_line.startswith("Next: mish-guard explain '")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("results", ["as_is_results", "exp_results"])
 def test_results_name_no_folder_of_the_gate(results: str, request: pytest.FixtureRequest) -> None:
     """A cell that is over a ceiling is a failed assertion, whose place pytest would write down; and so is its root."""
@@ -284,6 +285,7 @@ def small_gate(invoke: Invoke, small_matrix: Path, small_baselines: Path, tmp_pa
     return run
 
 
+@pytest.mark.slow
 def test_an_engine_that_fails_the_positive_control_is_broken(small_gate: Callable[..., Ended], tmp_path: Path) -> None:
     controls = _swapped_controls(tmp_path / "controls", victim="exp", donor="softplus")
     ended = small_gate("--lowering", "exp", "--controls", controls)
@@ -291,6 +293,7 @@ def test_an_engine_that_fails_the_positive_control_is_broken(small_gate: Callabl
     assert ended.first_line.startswith("BROKEN (not armed): the positive control fails")
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_show_the_defect_is_inconclusive(
     small_gate: Callable[..., Ended], tmp_path: Path
 ) -> None:
@@ -300,6 +303,7 @@ def test_an_engine_that_does_not_show_the_defect_is_inconclusive(
     assert "the negative control was not caught" in ended.first_line
 
 
+@pytest.mark.slow
 def test_a_changed_control_is_broken(small_gate: Callable[..., Ended], tmp_path: Path) -> None:
     shutil.copytree(CONTROLS, tmp_path / "controls")
     weights = next((tmp_path / "controls").rglob("weight.bin"))
@@ -334,6 +338,7 @@ def test_bad_lowerings_fail_with_their_own_signature(
     assert (finding["signature"], finding["interval"]["first"], finding["first_wrong_op"]) == (signature, first, op)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lowering", ["sigmoid-blend", "capped-softplus"])
 def test_forms_that_differ_by_less_than_matters_pass(small_gate: Callable[..., Ended], lowering: str) -> None:
     ended = small_gate("--lowering", lowering, "--format", "json")
@@ -341,6 +346,7 @@ def test_forms_that_differ_by_less_than_matters_pass(small_gate: Callable[..., E
     assert {each["status"] for each in ended.json["findings"]} <= {"precision changed", "better"}
 
 
+@pytest.mark.slow
 def test_a_form_free_of_the_cliff_may_be_less_precise_and_nothing_else(small_gate: Callable[..., Ended]) -> None:
     ended = small_gate("--lowering", "stable-softplus", "--format", "json")
     assert ended.code == ExitCode.FAIL
@@ -349,6 +355,7 @@ def test_a_form_free_of_the_cliff_may_be_less_precise_and_nothing_else(small_gat
     assert "ulp" in finding["message"]
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_pass_leaves_what_it_obtained(
     small_gate: Callable[..., Ended], small_baselines: Path, tmp_path: Path
 ) -> None:
@@ -361,6 +368,7 @@ def test_a_run_that_does_not_pass_leaves_what_it_obtained(
     assert not (tmp_path / "o" / "emulator-ane.obtained.json").exists()
 
 
+@pytest.mark.slow
 def test_a_plain_pytest_run_writes_the_same_results(small_matrix: Path, tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -135,6 +135,7 @@ def _check(road: Road, invoke: Invoke, folder: Path) -> None:
     assert f"roads/{road}@ane" in worst
 
 
+@pytest.mark.slow
 def test_softplus_behind_the_default_call_alone_is_found(invoke: Invoke, tmp_path: Path) -> None:
     _check(ROADS[0], invoke, tmp_path)
 

@@ -23,6 +23,8 @@ from mish_guard.models import networks
 from mish_guard.records import Backend, Frontend
 from tests import trees
 
+pytestmark = pytest.mark.slow
+
 MARK = "a-test"
 
 

@@ -31,6 +31,7 @@ wants_environment = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "fewest"), [("README.md", 5), ("docs/scan.md", 1)])
 def test_a_page_does_what_it_says(page: str, fewest: int, tmp_path: Path) -> None:
     folder = console.checkout(tmp_path)
@@ -54,6 +55,7 @@ def _with_environment(folder: Path, environment: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @wants_environment
 def test_a_clone_of_ones_own_is_built_and_judged(small_matrix: Path, tmp_path: Path) -> None:
     source.fetch(source.parse("sdist:9.0"), tmp_path / "coremltools", ROOT / "build" / "downloads")
@@ -67,6 +69,7 @@ def test_a_clone_of_ones_own_is_built_and_judged(small_matrix: Path, tmp_path: P
     assert found == ["sweep/mish-k3/torchscript/mlprogram-fp16@ane"]
 
 
+@pytest.mark.slow
 def test_a_fork_is_judged_beside_its_base(small_matrix: Path, tmp_path: Path) -> None:
     for name in ("fork", "base"):
         trees.tree(tmp_path / name, {})
@@ -74,6 +77,7 @@ def test_a_fork_is_judged_beside_its_base(small_matrix: Path, tmp_path: Path) ->
     console.perform(step, tmp_path, MISH_GUARD_MATRIX=str(small_matrix), MISH_GUARD_PROFILE="ane")
 
 
+@pytest.mark.slow
 @wants_environment
 def test_a_mac_is_examined_and_measured(small_matrix: Path, tmp_path: Path) -> None:
     python = virtual_mac.interpreter(virtual_mac.SCENARIOS / "m3-max.yml", tmp_path)
