@@ -5,7 +5,8 @@
 Ratios of wall times taken in one run of this script, so that they hold on any machine, and absolute figures where a
 person waits. What is compared by the wall is run in turns, and the middle of the ratios counts. Exits 1 if a limit is
 exceeded. The yardsticks are coremltools' own tests of mish, which make no numeric check off a Mac, and a bare script
-that imports torch and coremltools and makes the matrix's conversions once.
+that imports torch and coremltools and makes the matrix's conversions once. At the end `bench_nets.py` measures the
+emulator on whole nets.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import bench_scale
 
+_HERE = Path(__file__).parent
 _TURNS = 3
 
 _BARE = """
@@ -116,7 +118,8 @@ def main() -> int:
         for figure in _figures(Path(folder)):
             print(figure, flush=True)
             figures.append(figure)
-    return int(any(figure.value > figure.limit for figure in figures))
+    nets = subprocess.run([sys.executable, "-W", "ignore", str(_HERE / "bench_nets.py")], check=False)
+    return int(nets.returncode != 0 or any(figure.value > figure.limit for figure in figures))
 
 
 def _figures(folder: Path) -> Iterator[Figure]:
@@ -144,6 +147,8 @@ def _figures(folder: Path) -> Iterator[Figure]:
     slowest = max(told, key=lambda each: told[each])
     yield Figure(f"slowest of {len(told)} files with a mistake: {slowest}", told[slowest], 2.0, "s")
     yield Figure("peak memory of the largest process of the gate", gate.memory / 2**30, 0.5, "GB")
+    yield Figure("ci/test --fast", _run([str(_HERE / "test"), "--fast"]).wall, 20.0, "s")
+    yield Figure("ci/test", _run([str(_HERE / "test")]).wall, 180.0, "s")
 
 
 def _turn(guard: Sequence[str], folder: Path) -> Turn:
@@ -159,7 +164,7 @@ def _turn(guard: Sequence[str], folder: Path) -> Turn:
 
 def _mistakes(folder: Path) -> Iterator[tuple[tuple[str, str], Path, list[str]]]:
     """Every option that names a file, with the largest file with a mistake of its kind: where, and what is typed."""
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.insert(0, str(_HERE.parent))
     from tests import test_malformed as malformed
 
     for number, (tried, each) in enumerate(malformed.TRIES.items()):

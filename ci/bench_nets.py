@@ -30,15 +30,11 @@ from mish_guard.engines.emulator.arithmetic import Emulated
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import Graph
 from mish_guard.engines.emulator.profiles import PROFILES
-from mish_guard.engines.emulator.sketch import sketch
-from mish_guard.models import lowerings
-from mish_guard.numerics import fp16
 
 SHAPE = (1, 3, 224, 224)
 
 # The most times PyTorch's time that a prediction may take, by profile and size of the input.
 LIMITS = (("ieee-fp16", 1, 3.0), ("ane", 1, 3.0), ("ane", 255, 10.0))
-LOWERING_LIMIT = 5.0
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -107,7 +103,6 @@ def main() -> int:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     good = [_measured(build) for build in (resnet18, mobilenet_v2)]
-    good.append(_lowering())
     return int(not all(good))
 
 
@@ -126,13 +121,6 @@ def _measured(build: Callable[[], nn.Module]) -> bool:
         ratio = _ratio(functools.partial(evaluate, graph, feeds, Emulated(PROFILES[profile])), single)
         good &= _shown(f"{build.__name__} under {profile}, inputs x {scale}", ratio, limit, "x")
     return good
-
-
-def _lowering() -> bool:
-    graph = sketch(lowerings.get(lowerings.SHIPPED).build)
-    x = fp16.all_bits().view(np.float16)
-    seconds = _best(lambda: evaluate(graph, {"x": x}, Emulated(PROFILES["ane"])), 10)
-    return _shown("one lowering, 65,536 inputs, profile ane", seconds * 1e3, LOWERING_LIMIT, "ms")
 
 
 def _shown(name: str, value: float, limit: float, unit: str) -> bool:
