@@ -325,6 +325,7 @@ def test_a_pass_that_restores_softplus_fails_through_the_graft(
     assert [(each["defect"], each["first_wrong_op"]) for each in graft] == [("MISH-SOFTPLUS-CLIFF", "softplus")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lowering", "signature", "first", "op"),
     [("ratio", "exp-overflow", 5.1953125, "add"), ("naive-log", "softplus-cliff", 10.3984375, "add")],
