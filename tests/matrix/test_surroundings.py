@@ -8,8 +8,11 @@ import os
 import resource
 import subprocess
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -183,6 +186,39 @@ def test_a_full_disk_of_temporary_files_is_the_machines_fault(tmp_path: Path) ->
         assert (done.returncode, last.partition("'")[0]) == (ExitCode.BROKEN, "mish-guard: The results were lost: ")
         assert last.endswith("cannot be written: No space left on device.")
         assert list((tmp_path / "out" / "results").iterdir()) == []
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A folder that everybody may enter, with a Python for all that has the packages of this one."""
+    system = Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
+    if os.getuid() != 0 or not system.exists():
+        pytest.skip("Only root may become another user, who needs a Python of the system of this version.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        subprocess.run([system, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+        (packages,) = (folder / "venv" / "lib").glob("*/site-packages")
+        beside = [str(files.DATA.parents[1]), sysconfig.get_path("purelib")]
+        (packages / "others.pth").write_text("\n".join(beside))
+        yield folder
+
+
+def test_another_user_measures_where_he_may_write_and_is_told_where_not(common: Path) -> None:
+    (common / "matrix.yml").write_text(CONTROLS)
+    (common / "ours").mkdir()
+    (common / "his").mkdir()
+    os.chown(common / "his", NOBODY, NOBODY)
+    command = [common / "venv/bin/python", "-I", "-m", "mish_guard", "run", "--profile=ane", "--matrix=matrix.yml"]
+    as_he = partial(subprocess.run, user=NOBODY, group=NOBODY, extra_groups=[], env={"PATH": os.defpath}, cwd=common)
+    his, ours = (as_he([*command, f"--out={own}"], capture_output=True, text=True) for own in ("his", "ours"))
+    assert (his.returncode, ours.returncode) == (0, ExitCode.USAGE), his.stderr
+    assert (common / "his" / "results.json").exists()
+    assert ours.stderr == "mish-guard: Nothing can be written to 'ours': Permission denied. Choose another folder.\n"
+    assert list((common / "ours").iterdir()) == []
 
 
 def test_without_standard_output_nothing_is_measured(tmp_path: Path) -> None:
