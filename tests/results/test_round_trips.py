@@ -17,17 +17,21 @@ from mish_guard import files
 from mish_guard.numerics import fp16
 from mish_guard.records import (
     Against,
+    Attempt,
     BadInterval,
     BinadeFigures,
     Candidate,
     CellKey,
     Covered,
     Culprit,
+    Device,
     EngineName,
     EnginePlace,
     Family,
     Figures,
     Measurement,
+    Placed,
+    Placement,
     Run,
     Times,
     Worst,
@@ -61,13 +65,22 @@ FIGURES = st.builds(
     bad_intervals=st.lists(st.builds(BadInterval, first=POINTS, last=POINTS, count=COUNTS), max_size=2).map(tuple),
     specials=st.dictionaries(NAMES, NAMES, max_size=2),
 )
+
+
+def whole(record: type[Any], **chosen: Any) -> st.SearchStrategy[Any]:
+    """A record with every field drawn, those too that have a default."""
+    return st.builds(record, **{each.name: ... for each in dataclasses.fields(record)} | chosen)
+
+
+OPS = st.dictionaries(NAMES, st.sampled_from(Device), max_size=2)
 KEYS = st.builds(CellKey, case=NAMES, place=PLACES, family=st.sampled_from(Family))
-MEASUREMENTS = st.builds(
+MEASUREMENTS = whole(
     Measurement,
     key=KEYS,
     figures=st.none() | FIGURES,
+    placement=st.none() | st.builds(Placement, ops=OPS),
     times=st.none() | st.builds(Times, load=NUMBERS, predict=NUMBERS),
-    covered_by=st.none(),
+    covered_by=st.none(),  # of such a cell only that is written
     assumptions=st.lists(NAMES, max_size=2).map(tuple),
 )
 
@@ -82,14 +95,18 @@ PLACE = st.builds(
     engine=st.sampled_from(EngineName),
     device=st.dictionaries(NAMES, st.none() | NAMES | COUNTS, max_size=2),
 )
-RUNS = st.builds(
+CANDIDATES = whole(Candidate)
+RUNS = whole(
     Run,
-    candidate=st.builds(Candidate),
+    candidate=CANDIDATES,
     engines=st.dictionaries(PLACES, PLACE, max_size=3),
     expected=st.lists(NAMES, max_size=3).map(tuple),
     measurements=CELLS,
-    against=st.none() | st.builds(Against, candidate=st.builds(Candidate), measurements=CELLS),
+    against=st.none() | st.builds(Against, candidate=CANDIDATES, measurements=CELLS),
     covered=st.lists(st.builds(Covered), max_size=2).map(tuple),
+    attempts=st.lists(whole(Attempt, operations=st.lists(st.builds(Placed), max_size=2).map(tuple)), max_size=2).map(
+        tuple
+    ),
     notes=st.lists(WORDS, max_size=2).map(tuple),
 )
 
