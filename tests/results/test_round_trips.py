@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mish_guard import files
@@ -65,6 +65,9 @@ FIGURES = st.builds(
     bad_intervals=st.lists(st.builds(BadInterval, first=POINTS, last=POINTS, count=COUNTS), max_size=2).map(tuple),
     specials=st.dictionaries(NAMES, NAMES, max_size=2),
 )
+
+# Looking for a smaller example among records of so many fields takes minutes.
+TRIES = settings(deadline=None, derandomize=True, max_examples=30, phases=[Phase.generate])
 
 
 def whole(record: type[Any], **chosen: Any) -> st.SearchStrategy[Any]:
@@ -128,21 +131,21 @@ def plain(value: Any) -> Any:
 
 
 @given(MEASUREMENTS)
-@settings(deadline=None, derandomize=True, max_examples=30)
+@TRIES
 def test_a_measurement_comes_back_as_it_was(cell: Measurement) -> None:
     back = run_file.measurement_from_json(through_json(run_file.measurement_to_json(cell)))
     assert plain(back) == plain(cell)
 
 
 @given(RUNS)
-@settings(deadline=None, derandomize=True, max_examples=30)
+@TRIES
 def test_a_run_comes_back_as_it_was(run: Run) -> None:
     section = through_json(run_file.run_section(run))
     assert plain(run_file.run_from_json(section, run.measurements, Path("x"))) == plain(run)
 
 
 @given(RUNS)
-@settings(deadline=None, derandomize=True, max_examples=30)
+@TRIES
 def test_what_comes_back_is_written_as_before(run: Run) -> None:
     """So that a file has one form, whoever wrote it last."""
     first = files.readable_json(run_file.run_section(run))
