@@ -313,6 +313,7 @@ def test_a_changed_control_is_broken(small_gate: Callable[..., Ended], tmp_path:
     assert "differ from their recorded hashes" in ended.first_line
 
 
+@pytest.mark.slow
 def test_a_pass_that_restores_softplus_fails_through_the_graft(
     small_gate: Callable[..., Ended], tmp_path: Path
 ) -> None:

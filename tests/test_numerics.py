@@ -133,11 +133,13 @@ def test_the_reference_is_exact_to_a_few_rounding_errors_here_and_there(function
     assert worst <= 8 * 2.0**-53, at
 
 
+@pytest.mark.slow
 def test_mish_is_exact_to_a_few_rounding_errors_on_every_input() -> None:
     worst, at = _relative_errors(reference.mish, _exact_mish)
     assert worst <= 8 * 2.0**-53, at
 
 
+@pytest.mark.slow
 def test_softplus_is_exact_to_a_few_rounding_errors_on_every_input() -> None:
     worst, at = _relative_errors(reference.softplus, _exact_softplus)
     assert worst <= 8 * 2.0**-53, at

@@ -18,6 +18,7 @@ import search_lowerings
 from search_lowerings import Form, Step
 
 
+@pytest.mark.slow
 def test_the_search_finds_the_recommended_form_and_measures_it() -> None:
     found = [form for form in search_lowerings.forms(4, ("exp",)) if not form.divides and form.cap == 10]
     best, *_ = search_lowerings.ranked(found)
