@@ -43,15 +43,6 @@ LIGHT = frozenset(
 # Runs of the whole matrix, which make every test slow that looks at one.
 WHOLE = frozenset({"exp_results", "as_is_results"})
 
-# Fixtures that measure, and tests that ask an exact library about every input.
-HEAVY = WHOLE | frozenset(
-    {
-        "small_baselines",
-        "test_mish_is_exact_to_a_few_rounding_errors_on_every_input",
-        "test_softplus_is_exact_to_a_few_rounding_errors_on_every_input",
-    }
-)
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="only the tests that need neither a conversion nor torch")
@@ -64,12 +55,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are chosen by
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What looks at the whole matrix is slow; --fast also goes without what wants a measured run or takes long."""
+    """What looks at the whole matrix is slow, and --fast goes without what is."""
     for item in items:
         if WHOLE.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     if config.getoption("--fast"):
-        items[:] = [item for item in items if not HEAVY & {item.name, *getattr(item, "fixturenames", ())}]
+        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
