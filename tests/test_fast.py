@@ -10,6 +10,10 @@ import pytest
 import torch
 
 from mish_guard.engines.emulator import fast, hazards, products
+from mish_guard.engines.emulator.arithmetic import Emulated
+from mish_guard.engines.emulator.evaluate import evaluate
+from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
+from mish_guard.engines.emulator.profiles import ANE, Profile
 from mish_guard.numerics import fp16
 
 LIMIT = 2.0**15
@@ -165,3 +169,24 @@ def test_largest_and_nan_see_what_there_is() -> None:
     assert fast.largest(np.array([])) == 0.0
     assert np.isnan(fast.largest(np.array([1.0, np.nan])))
     assert (fast.has_nan(np.array([1.0, np.nan])), fast.has_nan(np.array([1.0, np.inf]))) == (True, False)
+
+
+def _difference_then_relu(x: Any, profile: Profile) -> tuple[Any, Any]:
+    """What relu(x - x) gives for a tensor x, and x - x itself."""
+    names = {name: Tensor(name=name, dtype=DType.FP16, shape=x.shape) for name in ("x", "y", "z")}
+    difference = Node(op="sub", name="y", operands={"x": Ref("x"), "y": Ref("x")}, outputs=(names["y"],))
+    relu = Node(op="relu", name="z", operands={"x": Ref("y")}, outputs=(names["z"],))
+    graph = Graph(inputs=(names["x"],), constants={}, nodes=(difference, relu), outputs=("z",))
+    values = evaluate(graph, {"x": x}, Emulated(profile))
+    return values["y"], values["z"]
+
+
+@pytest.mark.parametrize("size", [3, 2**15])
+def test_that_no_nan_leaves_is_known_only_of_an_engine_that_lets_none_out(size: int) -> None:
+    x = np.full(size, np.inf)
+    rules = hazards.TABLE.keys() - {"invalid-forms-give-zero"} & ANE.hazards
+    lets_out = Profile(name="lets NaN out", summary="", is_neural_engine=True, hazards=frozenset(rules))
+    assert [bool(np.all(each == 0)) for each in _difference_then_relu(x, ANE)] == [True, True]
+    difference, after = _difference_then_relu(x, lets_out)
+    assert bool(np.all(np.isnan(difference)))
+    assert bool(np.all(after == np.inf))  # NaN enters as infinity

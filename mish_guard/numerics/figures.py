@@ -43,7 +43,7 @@ def sweep(
     errors = _Errors(got[covered], want[covered], np.abs(want[covered]), ceiling)
     at = inputs[covered].astype(np.float64)
     return replace(
-        errors.figures(at, n_total=len(got), digest=_digest(got, *specials.values())),
+        errors.figures(at, n_total=len(got), digest=digest(got, *specials.values())),
         binades=_binades(at, errors),
         bad_intervals=bad_intervals(inputs[covered], errors.over),
         specials={name: _classes(values) for name, values in specials.items()},
@@ -56,7 +56,7 @@ def outputs(got: Half, want: Doubles, *, ceiling: Ceiling = CEILING) -> Figures:
     largest = np.full(want.size, np.abs(want).max())
     errors = _Errors(got.ravel(), want.ravel(), largest, ceiling)
     index = np.arange(got.size, dtype=np.float64)
-    return errors.figures(index, n_total=got.size, digest=_digest(got))
+    return errors.figures(index, n_total=got.size, digest=digest(got))
 
 
 def bad_intervals(inputs: Half, over: Mask) -> tuple[BadInterval, ...]:
@@ -143,10 +143,10 @@ def _classes(values: Half) -> str:
     return " ".join(sorted({fp16.classify(float(value)).value for value in np.unique(values)}))
 
 
-def _digest(*arrays: Half) -> str:
-    """sha256 of the output bits; every NaN counts as one, since payloads mean nothing."""
-    digest = hashlib.sha256()
+def digest(*arrays: Half) -> str:
+    """sha256 of output bits, as hexadecimal text; every NaN counts as one, since payloads mean nothing."""
+    hashed = hashlib.sha256()
     for array in arrays:
         canonical = np.where(np.isnan(array), np.float16(np.nan), array)
-        digest.update(np.ascontiguousarray(canonical).astype("<f2").tobytes())
-    return digest.hexdigest()
+        hashed.update(np.ascontiguousarray(canonical).astype("<f2").tobytes())
+    return hashed.hexdigest()

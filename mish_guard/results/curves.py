@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from mish_guard import files
 from mish_guard.errors import UnreadableFileError
-from mish_guard.numerics import fp16
+from mish_guard.numerics import figures, fp16
 from mish_guard.records import Document, Run, Step
 from mish_guard.results import run_file
 
@@ -118,13 +117,7 @@ def _unpacked(cell: str, packed: str, path: Path) -> Half:
 def _belongs(cell: str, values: Half, run: Run) -> bool:
     """Whether these are the outputs that the cell's figures are made of."""
     measured = run.measurements.get(cell)
-    return measured is not None and measured.figures is not None and measured.figures.digest == digest(values)
-
-
-def digest(values: Half) -> str:
-    """The digest that figures have of such outputs: NaN counts as one value, since payloads mean nothing."""
-    canonical = np.where(np.isnan(values), np.float16(np.nan), values)
-    return hashlib.sha256(np.ascontiguousarray(canonical).astype("<f2").tobytes()).hexdigest()
+    return measured is not None and measured.figures is not None and measured.figures.digest == figures.digest(values)
 
 
 def _step_to_json(step: Step) -> Document:

@@ -19,7 +19,7 @@ from mish_guard.errors import ExitCode
 from mish_guard.judge import defects, verdict
 from mish_guard.judge.defects import Signature
 from mish_guard.judge.verdict import Judgement
-from mish_guard.numerics import fp16
+from mish_guard.numerics import figures, fp16
 from mish_guard.records import Attempt
 from mish_guard.report import as_json, faces, facts, html, junit, markdown, pictures, sarif, text
 from mish_guard.report.facts import Facts
@@ -172,7 +172,7 @@ def test_a_page_holds_the_outputs_as_they_were_judged() -> None:
     assert subject is not None
     assert subject.row.measurement is not None
     assert subject.row.measurement.figures is not None
-    assert curves.digest(got) == subject.row.measurement.figures.digest
+    assert figures.digest(got) == subject.row.measurement.figures.digest
     assert float(curves.finite(got)[fp16.finite_values() == 20.0][0]) == 0.0
     assert data["bad"] == [[10.3984375, 32752.0]]
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-from mish_guard.engines.emulator import assumptions, fast
+from mish_guard.engines.emulator import assumptions, fast, hazards
 from mish_guard.engines.emulator.graph import Array, DType, Node, Tensor
 from mish_guard.engines.emulator.hazards import Call, Hazard
 from mish_guard.engines.emulator.products import Operands
@@ -77,6 +77,8 @@ class Emulated:
         self.met: dict[str, str] = {}
         self._pessimistic = frozenset(read_pessimistically)
         self._on_grid: Array | None = None
+        self._valid: Array | None = None
+        self._lets_no_nan_out = hazards.invalid_forms_give_zero in [each.apply for each in profile.leaving("identity")]
 
     def accumulator(self, node: Node) -> DTypeLike:
         del node
@@ -93,7 +95,7 @@ class Emulated:
         return {name: _entered(self.profile.entering(node.op), call, value) for name, value in operands.items()}
 
     def leave(self, node: Node, operands: Operands, constants: Collection[str], result: Array) -> Array:
-        self._on_grid = None
+        self._on_grid = self._valid = None
         if not self.on_neural_engine(node) or result.dtype.kind != "f":
             self._on_grid = self._passed(node, operands, result)
             return result
@@ -101,13 +103,15 @@ class Emulated:
         for hazard in self.profile.leaving(node.op):
             result = hazard.apply(call, result)
         self._on_grid = self._passed(node, operands, result)
+        self._valid = result if self._lets_no_nan_out else None
         for assumption in assumptions.of(node.op):
             result = self._assumed(assumption, node, call, result)
         return result
 
     def store(self, tensor: Tensor, values: Array) -> Array:
         if tensor.dtype is DType.FP16:
-            return values if values is self._on_grid else fast.rounded(values)
+            on_grid = values if values is self._on_grid else fast.rounded(values)
+            return fast.frozen_without_nan(on_grid) if values is self._valid else fast.frozen(on_grid)
         if tensor.dtype is DType.FP32:
             with np.errstate(over="ignore", invalid="ignore"):
                 return values.astype(np.float32).astype(np.float64)
@@ -129,12 +133,12 @@ class Emulated:
         return other if assumption.id in self._pessimistic else result
 
 
-def _entered(hazards: tuple[Hazard, ...], call: Call, value: Any) -> Any:
+def _entered(rules: tuple[Hazard, ...], call: Call, value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(_entered(hazards, call, each) for each in value)
+        return tuple(_entered(rules, call, each) for each in value)
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         return value
-    for hazard in hazards:
+    for hazard in rules:
         value = hazard.apply(call, value)
     return value
 

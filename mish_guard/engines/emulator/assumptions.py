@@ -119,7 +119,7 @@ def other_products_range(call: Call, result: Array) -> Array:
 )
 def opposed_infinities(call: Call, result: Array) -> Array:
     """Infinite products, or a partial sum and a product, of both signs."""
-    if call.is_single_tap or not fast.has_infinite(result):
+    if call.is_single_tap or call.is_below_limit or not fast.has_infinite(result):
         return result
     met = products.opposed(call.op, call.operands, result, LIMIT)
     return result if met is None else np.where(met, 0.0, result)

@@ -167,7 +167,7 @@ class _Run:
         known = {name for name, operand in node.operands.items() if _is_constant(operand, constants)}
         results = _as_tuple(_call(node, operands, self._arithmetic), node)
         return tuple(
-            self._arithmetic.leave(node, operands, known, each) if isinstance(each, np.ndarray) else each
+            self._arithmetic.leave(node, operands, known, fast.frozen(each)) if isinstance(each, np.ndarray) else each
             for each in results
         )
 

@@ -33,6 +33,8 @@ _CHUNK = 2**15
 # The bits of a float64 that a float32 has no room for.
 _DROPPED = np.int64(2**29 - 1)
 
+_NAN = "nan"
+
 _remembered: dict[tuple[int, Hashable], tuple[weakref.ref[Array], Any]] = {}
 
 
@@ -42,10 +44,13 @@ def remembered(constant: Array, find: Callable[[Array], _T], key: Hashable = Non
         return find(constant)
     name = (id(constant), key or find)
     if name not in _remembered:
-        reference = weakref.ref(constant, lambda _: _remembered.pop(name, None))
-        _remembered[name] = (reference, find(constant))
+        _remember(constant, name, find(constant))
     found: _T = _remembered[name][1]
     return found
+
+
+def _remember(constant: Array, name: tuple[int, Hashable], found: object) -> None:
+    _remembered[name] = (weakref.ref(constant, lambda _: _remembered.pop(name, None)), found)
 
 
 def kept(constant: Array, dtype: DTypeLike) -> Array:
@@ -67,9 +72,23 @@ def array(values: torch.Tensor) -> Array:
     return np.asarray(values.numpy())
 
 
+def frozen(values: Array) -> Array:
+    """`values`, to which nobody writes any more, so that what is found of them can be remembered; a view stays."""
+    if values.base is None:
+        values.setflags(write=False)
+    return values
+
+
 def has_nan(values: Array) -> bool:
     """Whether any value is NaN."""
-    return bool(remembered(values, lambda each: each.size and np.isnan(each.max()), "nan"))
+    return remembered(values, lambda each: bool(np.isnan(_most(each))), _NAN)
+
+
+def frozen_without_nan(values: Array) -> Array:
+    """`frozen(values)` of which the caller knows that none is NaN, so that nobody has to look again."""
+    if frozen(values).base is None:
+        _remember(values, (id(values), _NAN), found=False)
+    return values
 
 
 def has_infinite(values: Array) -> bool:
@@ -79,7 +98,16 @@ def has_infinite(values: Array) -> bool:
 
 def largest(values: Array) -> float:
     """The largest magnitude; 0 of nothing, NaN if there is one."""
-    return float(remembered(values, lambda each: max(each.max(), -each.min()) if each.size else 0.0, "largest"))
+    return max(_most(values), -_least(values))
+
+
+def _most(values: Array) -> float:
+    """The largest value; 0 of nothing, NaN if there is one."""
+    return float(remembered(values, lambda each: each.max() if each.size else 0.0, "most"))
+
+
+def _least(values: Array) -> float:
+    return float(remembered(values, lambda each: each.min() if each.size else 0.0, "least"))
 
 
 def rounded(values: Array) -> Array:
@@ -110,10 +138,11 @@ def _is_worthwhile(values: Array) -> bool:
 
 def _in_chunks(convert: Callable[[Array], Array], values: Array, dtype: DTypeLike) -> Array:
     given = np.ascontiguousarray(values).reshape(-1)
-    result = np.empty(given.shape, dtype)
+    result = np.empty(values.shape, dtype)
+    flat = result.reshape(-1)
     for start in range(0, given.size, _CHUNK):
-        result[start : start + _CHUNK] = convert(given[start : start + _CHUNK])
-    return result.reshape(values.shape)
+        flat[start : start + _CHUNK] = convert(given[start : start + _CHUNK])
+    return result
 
 
 def _rounded_to_single(values: Array) -> Array:

@@ -8,6 +8,7 @@ What nobody has measured is not here but in `assumptions`.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ LOG_OF_ZERO = -45440.0
 PRODUCTS = frozenset({"conv", "linear", "matmul"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One operation as it runs: its operands by parameter name, and which of them are constants."""
 
@@ -45,6 +46,11 @@ class Call:
     def is_single_tap(self) -> bool:
         """A 1x1 convolution of one channel is not on the limited stage: it passes 60000 (F36)."""
         return self.op == "conv" and products.taps(self.operands["weight"]) == 1
+
+    @functools.cached_property
+    def is_below_limit(self) -> bool:
+        """Whether no sum of products here can reach the limit, whatever the order; so it is neither inf nor NaN."""
+        return self.op in PRODUCTS and products.bound(self.op, self.operands) < ROUNDS_TO_LIMIT
 
 
 # A rule takes the call and an operand or a result, and gives what the engine makes of it.
@@ -155,7 +161,7 @@ def products_overflow(call: Call, result: Array) -> Array:
 
     A product of 0 and inf adds nothing to it (F48).
     """
-    if call.is_single_tap or products.bound(call.op, call.operands) < ROUNDS_TO_LIMIT:
+    if call.is_single_tap or call.is_below_limit:
         return result
     return products.overflow_partials(call.op, call.operands, result, LIMIT)
 
@@ -169,8 +175,9 @@ def offsets_overflow(call: Call, result: Array) -> Array:
 @_hazard()
 def invalid_forms_give_zero(call: Call, result: Array) -> Array:
     """Inf - inf, 0 * inf, inf / inf, sqrt(-1) and log(-1) give +0: no NaN leaves (F47, F48)."""
-    del call
-    return np.where(np.isnan(result), 0.0, result) if fast.has_nan(result) else result
+    if call.is_below_limit or not fast.has_nan(result):
+        return result
+    return np.where(np.isnan(result), 0.0, result)
 
 
 def overflow(values: Array) -> Array:

@@ -5,6 +5,7 @@ All tensors are float64. Convolutions are (batch, channels, *spatial) with weigh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from types import EllipsisType
 from typing import Any, TypeAlias
@@ -96,7 +97,7 @@ def matmul(
 
 def taps(weight: Array) -> int:
     """Products per output of a convolution: input channels of a group times kernel size."""
-    return int(np.prod(weight.shape[1:]))
+    return math.prod(weight.shape[1:])
 
 
 def bound(op: str, operands: Operands) -> float:
@@ -105,7 +106,8 @@ def bound(op: str, operands: Operands) -> float:
     largest = fast.largest(left)
     with np.errstate(over="ignore", invalid="ignore"):
         product = largest * fast.remembered(right, _kernel if op == "conv" else _row) if largest else 0.0
-    return float(np.nan_to_num(product + (0.0 if bias is None else fast.largest(bias)), nan=np.inf))
+    most = float(product + (0.0 if bias is None else fast.largest(bias)))
+    return np.inf if np.isnan(most) else most
 
 
 def _row(right: Array) -> float:

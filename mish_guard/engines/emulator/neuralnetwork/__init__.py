@@ -58,7 +58,8 @@ def _body(spec: Message, network: Message, *, single: bool) -> tuple[_Reader, Gr
     whole = [each.name for each in spec.description.input if _is_whole(each)]
     reader = _Reader(half=not single, whole=whole)
     body = reader.graph(network, outputs=())
-    exact = places.looked_up(body.nodes, (each.name for each in spec.description.output)).difference(whole)
+    used = places.looked_up(body.nodes, (each.name for each in spec.description.output))
+    exact = {name for name in used if not reader.is_whole(name)}
     if single or not exact:
         return reader, body
     reader = _Reader(half=True, whole=whole, exact=exact)
@@ -85,9 +86,13 @@ class _Reader:
         self._dtype = DType.FP16 if half else DType.FP32
         self._whole = places.Whole(whole)
 
+    def is_whole(self, name: str) -> bool:
+        """Whether a tensor is known to hold whole numbers by how it is made."""
+        return name in self._whole
+
     def tensor(self, name: str, shape: tuple[int | None, ...] | None = None) -> Tensor:
         """A tensor of the net's precision, of whole numbers, or of places that are declared as floating point."""
-        dtype = DType.INT if name in self._whole else DType.FP32 if name in self._exact else self._dtype
+        dtype = DType.INT if self.is_whole(name) else DType.FP32 if name in self._exact else self._dtype
         return Tensor(name=name, dtype=dtype, shape=shape)
 
     def graph(self, network: Message, outputs: tuple[str, ...]) -> Graph:

@@ -23,7 +23,8 @@ def cast(*, x: Array, dtype: str) -> Array:
 
 
 def clip(*, x: Array, alpha: Number, beta: Number) -> Array:
-    return np.asarray(np.minimum(np.maximum(x, alpha), beta))
+    raised = np.asarray(np.maximum(x, alpha))
+    return np.asarray(np.minimum(raised, beta, out=raised))  # in place: a large tensor is not made twice
 
 
 def log(*, x: Array, epsilon: Number = 0.0) -> Array:
