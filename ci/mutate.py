@@ -40,6 +40,7 @@ OPTIONS = ("-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "--override-i
 
 _JUDGE = ("tests/judge", "tests/test_verdict.py", "tests/test_judgement.py", "tests/test_changes.py")
 _NUMBERS = ("tests/numerics", "tests/test_numerics.py")
+_STORED = ("tests/results/test_stored_files.py", *_JUDGE)
 # The tests that guard a file, those that were written for it first.
 GUARDS = {
     "mish_guard/judge/baseline_diff.py": ("tests/judge/test_defects_and_findings.py", *_JUDGE),
@@ -53,6 +54,8 @@ GUARDS = {
     "mish_guard/numerics/figures.py": _NUMBERS,
     "mish_guard/numerics/fp16.py": _NUMBERS,
     "mish_guard/numerics/reference.py": _NUMBERS,
+    "mish_guard/results/baseline.py": _STORED,
+    "mish_guard/results/run_file.py": _STORED,
 }
 
 

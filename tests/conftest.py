@@ -36,6 +36,7 @@ LIGHT = frozenset(
         "test_numerics.py",
         "test_rules.py",
         "test_status.py",
+        "test_stored_files.py",
         "test_verdict.py",
     }
 )
