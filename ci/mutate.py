@@ -7,7 +7,8 @@ An edit that no test sees is a survivor, and ends this with 1 unless ci/mutants.
 a fork of this process: its module is compiled from the edited tree, no file changes. mutmut leaves alone what stands
 outside of functions, here half of the rules, and cosmic-ray starts Python for each edit; hence this file.
 
-Not edited: annotations, decorators, docstrings, and words for a reader (strings with a blank, text of f-strings).
+Not edited: annotations, type variables, decorators, docstrings, and words for a reader (strings with a blank, text of
+f-strings).
 """
 
 from __future__ import annotations
@@ -40,7 +41,11 @@ OPTIONS = ("-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "--override-i
 
 _JUDGE = ("tests/judge", "tests/test_verdict.py", "tests/test_judgement.py", "tests/test_changes.py")
 _NUMBERS = ("tests/numerics", "tests/test_numerics.py")
-_STORED = ("tests/results/test_stored_files.py", *_JUDGE)
+_STORED = (
+    "tests/results/test_stored_files.py",
+    "tests/results/test_curves.py",
+    "tests/results/test_measurement_files.py",
+)
 # The tests that guard a file, those that were written for it first.
 GUARDS = {
     "mish_guard/judge/baseline_diff.py": ("tests/judge/test_defects_and_findings.py", *_JUDGE),
@@ -55,6 +60,8 @@ GUARDS = {
     "mish_guard/numerics/fp16.py": _NUMBERS,
     "mish_guard/numerics/reference.py": _NUMBERS,
     "mish_guard/results/baseline.py": _STORED,
+    "mish_guard/results/curves.py": _STORED,
+    "mish_guard/results/measurement.py": _STORED,
     "mish_guard/results/run_file.py": _STORED,
 }
 
@@ -141,9 +148,9 @@ def _places(owner: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]
 
 
 def _is_left_alone(node: ast.AST, owner: ast.AST) -> bool:
-    """Docstrings, what a module offers by `*`, and the words of an f-string."""
+    """Docstrings, what a module offers by `*`, type variables, and the words of an f-string."""
     if isinstance(node, ast.Assign):
-        return ast.unparse(node.targets[0]) == "__all__"
+        return ast.unparse(node.targets[0]) == "__all__" or ast.unparse(node.value).startswith("TypeVar(")
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
     return isinstance(owner, ast.JoinedStr) and isinstance(node, ast.Constant) and not _is_format(owner)

@@ -116,5 +116,5 @@ def text_of(run: Run, place: str, *, reason: str, repeats: int) -> str:
         }
     )
     cells = ",\n".join(f'  "{key}": {files.canonical_json(cell)}' for key, cell in document.pop("cells").items())
-    head = "".join(f' "{key}": {files.canonical_json(value)},\n' for key, value in sorted(document.items()))
+    head = "".join(f' "{key}": {files.canonical_json(value)},\n' for key, value in document.items())
     return f'{{\n{head} "cells": {{\n{cells}\n }}\n}}\n'

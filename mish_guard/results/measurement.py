@@ -21,8 +21,8 @@ from mish_guard.results import run_file
 KIND = "mish-guard measurement"
 NAME = "measurement.json"
 
-# Anything that looks like the path of a file; keys of cells have no leading slash.
-_PATH = re.compile(r"(?<![\w.])~?/(?:[\w.@+-]+/)+[\w.@+ -]*")
+# Anything that looks like the path of a file, blanks and all; keys of cells have no leading slash.
+_PATH = re.compile(r"(?<![\w.])~?/(?:[\w.@+-][\w.@+ ()-]*/)+[\w.@+ -]*")
 _KEPT = ("exitcode", "mish_guard", "summary", "tests")
 _KEPT_OF_TESTS = ("metadata", "nodeid", "outcome")
 

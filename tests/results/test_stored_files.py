@@ -287,9 +287,9 @@ def _report(run: Run, *cells: Measurement) -> dict[str, Any]:
 
 
 def _real(run: Run) -> Run:
-    """A run that says what the schema asks for, with the candidate and the place of a run that was kept."""
+    """A run that says what the schema asks for, with the candidate and the matrix of one that was kept."""
     kept = run_file.read_run(results("pass"))
-    return dataclasses.replace(run, candidate=kept.candidate, engines=kept.engines, matrix_sha256=kept.matrix_sha256)
+    return dataclasses.replace(run, candidate=kept.candidate, matrix_sha256=kept.matrix_sha256)
 
 
 def test_a_results_file_gives_the_run_that_was_written(tmp_path: Path) -> None:
@@ -315,10 +315,10 @@ def test_a_diff_keeps_its_lines_and_what_stands_beside_it_is_printable(tmp_path:
     path, cell = tmp_path / "results.json", made_up.cell(CELL)
     real = _real(made_up.run(cell))
     odd = dataclasses.replace(real.candidate, diff="-a\n+b\n", torch="2\x1b[2J.13")
-    run = dataclasses.replace(real, candidate=odd, created="2026-01-02T03:04:05+00:00", notes=("a\u202eb",))
+    run = dataclasses.replace(real, candidate=odd, created="2026-01-02T03:04:05+00:00", notes=("a\u202eb", "-a\n+b\n"))
     run_file.write_run(path, _report(run, cell))
     back = run_file.read_run(path)
-    assert (back.candidate.diff, back.candidate.torch, back.notes) == ("-a\n+b\n", "2.13", ("ab",))
+    assert (back.candidate.diff, back.candidate.torch, back.notes) == ("-a\n+b\n", "2.13", ("ab", "-a +b"))
 
 
 def test_a_run_that_does_not_follow_the_schema_is_refused(tmp_path: Path) -> None:
@@ -428,11 +428,18 @@ def test_a_baseline_that_does_not_follow_the_schema_is_refused(tmp_path: Path) -
         baseline.load(path)
 
 
-def test_every_place_has_its_own_baseline_and_one_without_a_file_is_left_out(tmp_path: Path) -> None:
-    elsewhere = made_up.cell(CELL.replace("@ane", "@ieee-fp16"))
-    _stored(tmp_path, made_up.cell(CELL))
-    found = baseline.load_for(made_up.run(made_up.cell(CELL), elsewhere), tmp_path)
-    assert {place: list(each.cells) for place, each in found.items()} == {"ane": [CELL]}
+def test_every_place_has_its_own_baseline_in_order_and_one_without_a_file_is_left_out(tmp_path: Path) -> None:
+    names = ("a", "b", "c", "d", "e", "f")
+    cells = {name: made_up.cell(CELL.replace("@ane", f"@{name}")) for name in names}
+    run = made_up.run(made_up.cell(CELL), *cells.values())
+    for name in names:
+        text = baseline.text_of(_real(run), name, reason="because", repeats=1)
+        (tmp_path / f"emulator-{name}.json").write_text(text, encoding="utf-8")
+    found = baseline.load_for(run, tmp_path)
+    assert {name: list(each.cells.values()) for name, each in found.items()} == {
+        name: [cell] for name, cell in cells.items()
+    }
+    assert list(found) == list(names)
 
 
 def test_what_the_base_branch_knows_counts_and_the_change_only_adds_cells(tmp_path: Path) -> None:
@@ -467,8 +474,11 @@ def test_a_base_branch_in_which_any_file_is_no_baseline_is_refused(tmp_path: Pat
 
 
 def test_all_baselines_of_a_folder_by_the_names_of_their_files(tmp_path: Path) -> None:
-    _stored(tmp_path, made_up.cell(CELL), name="b.json")
-    _stored(tmp_path, made_up.cell(GRAFT), name="a.json")
+    for name in ("f", "b", "e", "a", "d"):
+        _stored(tmp_path, made_up.cell(CELL), name=f"{name}.json")
+    _stored(tmp_path, made_up.cell(GRAFT), name="c.json")
     (tmp_path / "a.txt").write_text("{}", encoding="utf-8")
-    assert {name: list(each.cells) for name, each in baseline.load_all(tmp_path).items()} == {"a": [GRAFT], "b": [CELL]}
+    found = baseline.load_all(tmp_path)
+    assert list(found) == ["a", "b", "c", "d", "e", "f"]
+    assert [list(each.cells) for each in found.values()] == [[CELL], [CELL], [GRAFT], [CELL], [CELL], [CELL]]
     assert baseline.load_all(tmp_path / "none") == {}
