@@ -143,8 +143,6 @@ def run_section(run: Run) -> Document:
         "candidate": dataclasses.asdict(run.candidate),
         "covered": [dataclasses.asdict(each) for each in run.covered],
         "engines": {place: dataclasses.asdict(each) for place, each in run.engines.items()},
-        "expected": list(run.expected),
-        "notes": list(run.notes),
     }
 
 

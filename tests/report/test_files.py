@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import stat
@@ -215,6 +216,24 @@ def test_what_is_written_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monke
     with pytest.raises(UnwritableFileError, match="No space left on device"):
         files.write_atomically(tmp_path / "kept", "new")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "old")]
+
+
+@pytest.mark.parametrize("call", ["fdopen", "fsync", "replace"])
+def test_a_quota_is_told_and_the_old_report_stays(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Where a file lies on a server, a quota is met as late as it is closed, or takes its name."""
+
+    def used_up(*_: object, **__: object) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    (tmp_path / "report.md").write_text("old")
+    with monkeypatch.context() as full:
+        full.setattr(os, call, used_up)
+        ended = invoke("report", results("pass"), "--md", "--out", tmp_path / "report.md")
+    assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+    assert ended.err == f"mish-guard: '{tmp_path / 'report.md'}' cannot be written: {os.strerror(errno.EDQUOT)}.\n"
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.md", "old")]
 
 
 def test_a_crash_in_a_folder_that_cannot_be_written_still_says_so(

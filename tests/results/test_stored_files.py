@@ -160,7 +160,7 @@ RUN = Run(
     controls_error="controls",
     broken="broken",
     partial="sweep/*",
-    against=Against(candidate=CANDIDATE, measurements={GRAFT: made_up.cell(GRAFT), CELL: WHOLE}),
+    against=Against(candidate=CANDIDATE, measurements={CELL: WHOLE, GRAFT: made_up.cell(GRAFT)}),
     conversions=3,
     covered=(Covered(road="r", ops="o", covered_by=CELL),),
     attempts=(
