@@ -37,7 +37,16 @@ HEAD = "| file | edits | killed | explained | survived |\n|---|---|---|---|---|\
 AT_ONCE = 2
 SECONDS = 300
 # Without plugins, and with assertions as they stand, a run of a hundred tests takes half a second.
-OPTIONS = ("-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "--override-ini=addopts=", "--fast")
+OPTIONS = (
+    "-q",
+    "-x",
+    "--assert=plain",
+    "-p",
+    "no:cacheprovider",
+    "--override-ini=addopts=",
+    "-m",
+    "not slow and not teeth",
+)
 
 _JUDGE = ("tests/judge", "tests/test_verdict.py", "tests/test_judgement.py", "tests/test_changes.py")
 _NUMBERS = ("tests/numerics", "tests/test_numerics.py")
@@ -46,8 +55,15 @@ _STORED = (
     "tests/results/test_curves.py",
     "tests/results/test_measurement_files.py",
 )
+_HAZARDS = ("tests/test_hazards.py", "tests/test_assumptions.py", "tests/test_fast.py")
+_READER = ("tests/emulator/test_fields.py", "tests/test_hostile_packages.py", "tests/emulator/test_blobs.py")
 # The tests that guard a file, those that were written for it first.
 GUARDS = {
+    "mish_guard/engines/emulator/blobs.py": ("tests/emulator/test_blobs.py", *_READER),
+    "mish_guard/engines/emulator/fields.py": _READER,
+    "mish_guard/engines/emulator/hazards.py": _HAZARDS,
+    "mish_guard/engines/emulator/profiles.py": _HAZARDS,
+    "mish_guard/engines/emulator/reader.py": _READER,
     "mish_guard/judge/baseline_diff.py": ("tests/judge/test_defects_and_findings.py", *_JUDGE),
     "mish_guard/judge/compare.py": ("tests/judge/test_compare.py", *_JUDGE),
     "mish_guard/judge/defects.py": ("tests/judge/test_defects_and_findings.py", *_JUDGE),
