@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,8 +46,14 @@ def _unit(module: str) -> str:
     return parts[1] if len(parts) > 1 else parts[0]
 
 
+@functools.cache
+def _nodes(path: Path) -> list[ast.AST]:
+    """Everything in the syntax of a file."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def _imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "mish_guard")
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mish_guard":
@@ -90,7 +97,7 @@ def test_any_stands_on_no_more_lines_than_before() -> None:
     found = {
         (path, node.lineno)
         for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in _nodes(path)
         if isinstance(node, ast.Name) and node.id == "Any"
     }
     assert 0 < len(found) <= MOST_ANY

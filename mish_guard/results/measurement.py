@@ -23,7 +23,7 @@ NAME = "measurement.json"
 
 # Anything that looks like the path of a file, blanks and all; keys of cells have no leading slash.
 _PATH = re.compile(r"(?<![\w.])~?/(?:[\w.@+-][\w.@+ ()-]*/)+[\w.@+ -]*")
-_KEPT = ("exitcode", "mish_guard", "summary", "tests")
+_KEPT = ("exitcode", "mish_guard", "summary")
 _KEPT_OF_TESTS = ("metadata", "nodeid", "outcome")
 
 

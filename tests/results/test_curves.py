@@ -50,6 +50,7 @@ def _unsealed(path: Path) -> Document:
 
 
 def test_what_was_drawn_comes_back(tmp_path: Path) -> None:
+    assert curves.NAME == "curves.json"  # artifacts of earlier runs are called so
     back = curves.read(_written(tmp_path), RUN)
     assert {cell: values.tobytes() for cell, values in back.outputs.items()} == {CELL: OUTPUTS.tobytes()}
     assert (back.traces, back.bars) == (DRAWN.traces, DRAWN.bars)

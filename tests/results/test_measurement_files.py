@@ -50,6 +50,7 @@ def _written(folder: Path, **changed: Any) -> Any:
 
 @pytest.mark.usefixtures("nobody")
 def test_the_file_holds_what_was_measured_and_answered_and_nothing_else(tmp_path: Path) -> None:
+    assert measurement.NAME == "measurement.json"  # as the form of an issue asks for it
     document = _written(tmp_path)
     kept = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert set(document) == {"kind", "doctor", "answers", "results", "schema_version", "sha256"}
