@@ -1,6 +1,7 @@
 """Edit the code that judges, one place at a time, and see whether the tests that guard it fall.
 
     python ci/mutate.py [--write] [FILE…]    --write: also put the rows of these files into docs/trust.md
+    python ci/mutate.py --sample [--write]   some edits of all other files of the emulator, the same ones each time
     python ci/mutate.py --check              edit nothing: 1 if docs/trust.md does not have today's files and edits
 
 An edit that no test sees is a survivor, and ends this with 1 unless ci/mutants.yml says why none can. Each is tried in
@@ -18,6 +19,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import random
 import re
 import signal
 import sys
@@ -33,6 +35,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "trust.md"
 START, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
+SAMPLED_END = "<!-- end of sample -->"
 HEAD = "| file | edits | killed | explained | survived |\n|---|---|---|---|---|\n"
 AT_ONCE = 2
 SECONDS = 300
@@ -80,6 +83,21 @@ GUARDS = {
     "mish_guard/results/measurement.py": _STORED,
     "mish_guard/results/run_file.py": _STORED,
 }
+
+# What a sample is drawn from, how many, and the tests that guard it.
+SAMPLED = "mish_guard/engines/emulator"
+SAMPLE = 150
+SEED = 2359
+_EMULATOR = (
+    "tests/emulator/test_ops.py",
+    "tests/emulator/test_layers.py",
+    *_HAZARDS,
+    "tests/test_culprit.py",
+    "tests/test_bounds.py",
+    "tests/emulator",
+    "tests/test_hostile_packages.py",
+    "tests/test_calibrate.py",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,17 +334,42 @@ def survivors(file: str, tests: Sequence[Path]) -> tuple[int, list[Edit]]:
     path = ROOT / file
     _warm(tests)
     tree, found = tree_and_edits(path.read_text(encoding="utf-8"))
-    if not _pass(path, compile(tree, path, "exec"), tests):
-        sys.exit(f"ci/mutate.py: the tests of {file} fail without an edit.")
+    _check_that_they_pass(path, tests)
+    return len(found), _unseen(path, tree, found, tests)
+
+
+def sampled(tests: Sequence[Path]) -> tuple[int, list[tuple[str, Edit]]]:
+    """The number of edits that a sample is drawn from, and those of the sample that the tests do not see, by file."""
+    files = [str(path.relative_to(ROOT)) for path in sorted((ROOT / SAMPLED).rglob("*.py"))]
+    trees = {file: tree_and_edits((ROOT / file).read_text(encoding="utf-8")) for file in files if file not in GUARDS}
+    every = [(file, number) for file, (_, found) in trees.items() for number in range(len(found))]
+    drawn = set(random.Random(SEED).sample(every, SAMPLE))  # noqa: S311 - nothing secret
+    _warm(tests)
+    _check_that_they_pass(ROOT / next(iter(trees)), tests)
+    alive = []
+    for file, (tree, found) in trees.items():
+        chosen = [edit for number, edit in enumerate(found) if (file, number) in drawn]
+        alive += [(file, edit) for edit in _unseen(ROOT / file, tree, chosen, tests)]
+    return len(every), alive
+
+
+def _check_that_they_pass(path: Path, tests: Sequence[Path]) -> None:
+    """Leave with 1 if the tests fail with a file as it is."""
+    if not _pass(path, compile(path.read_text(encoding="utf-8"), path, "exec"), tests):
+        sys.exit(f"ci/mutate.py: the tests of {path.relative_to(ROOT)} fail without an edit.")
+
+
+def _unseen(path: Path, tree: ast.Module, chosen: Sequence[Edit], tests: Sequence[Path]) -> list[Edit]:
+    """Those edits of a file after which its tests still pass, in the order of the text."""
     running: dict[int, Edit] = {}
     alive: list[Edit] = []
-    for edit in found:
+    for edit in chosen:
         if len(running) == AT_ONCE:
             _await(running, alive)
         running[_start(path, _compiled(tree, edit, path), tests)] = edit
     while running:
         _await(running, alive)
-    return len(found), sorted(alive, key=found.index)
+    return sorted(alive, key=chosen.index)
 
 
 def _compiled(tree: ast.Module, edit: Edit, path: Path) -> CodeType:
@@ -372,6 +415,8 @@ def main(arguments: list[str]) -> int:
     files = [each for each in arguments if not each.startswith("--")] or list(GUARDS)
     if "--check" in arguments:
         return _check()
+    if "--sample" in arguments:
+        return _sample(is_written="--write" in arguments)
     rows, explained = _rows(), _explained()
     is_good = True
     for file in files:
@@ -385,6 +430,23 @@ def main(arguments: list[str]) -> int:
     if "--write" in arguments:
         _write(rows)
     return int(not is_good)
+
+
+def _sample(*, is_written: bool) -> int:
+    """Try the sample, print, and return 0 where nothing survived that is not explained."""
+    number, alive = sampled([ROOT / each for each in _EMULATOR])
+    explained = _explained()
+    unexplained = [each for each in alive if (each[0], each[1].words) not in explained]
+    sys.stdout.write("".join(f"{file}: survived: {edit.words}\n" for file, edit in unexplained))
+    killed = SAMPLE - len(alive)
+    words = f"Of the other files of `{SAMPLED}` {SAMPLE} of {number:,} edits were drawn (`--sample`): {killed} killed, "
+    words += f"{len(alive) - len(unexplained)} explained, {len(unexplained)} survived.\n"
+    sys.stdout.write(words)
+    if is_written:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(END)
+        _, _, after = rest.partition(SAMPLED_END)
+        PAGE.write_text(f"{before}{END}\n\n{words}{SAMPLED_END}{after}", encoding="utf-8")
+    return int(bool(unexplained))
 
 
 def _explained() -> set[tuple[str, str]]:
@@ -414,7 +476,8 @@ def _check() -> int:
     rows = _rows()
     today = {file: len(list(edits((ROOT / file).read_text(encoding="utf-8")))) for file in GUARDS}
     stale = [file for file in GUARDS if file not in rows or rows[file][0] != today[file]]
-    words = {(file, each.words) for file in GUARDS for each in edits((ROOT / file).read_text(encoding="utf-8"))}
+    files = {file for file, _ in _explained()}
+    words = {(file, each.words) for file in files for each in edits((ROOT / file).read_text(encoding="utf-8"))}
     gone = sorted(f"{file}: {edit}" for file, edit in _explained() - words)
     sys.stdout.write("".join(f"run python ci/mutate.py --write {file}\n" for file in stale))
     sys.stdout.write("".join(f"ci/mutants.yml explains what is no edit of {each}\n" for each in gone))

@@ -123,14 +123,18 @@ def test_a_file_that_would_name_its_owner_is_not_written(
     assert not (tmp_path / measurement.NAME).exists()
 
 
+@pytest.mark.parametrize("unknown", [KeyError, OSError])
 def test_a_user_without_a_login_is_told_by_the_home_alone(
-    tmp_path: Path, nobody: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    nobody: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    unknown: type[Exception],
 ) -> None:
-    def unknown() -> NoReturn:
-        raise KeyError
+    def no_login() -> NoReturn:
+        raise unknown
 
     nobody("/Users/ann", "")
-    monkeypatch.setattr(getpass, "getuser", unknown)
+    monkeypatch.setattr(getpass, "getuser", no_login)
     _written(tmp_path)
     with pytest.raises(MachineError, match=r"\(/Users/ann\)"):
         _written(tmp_path, notes=["of x/Users/ann"])
@@ -147,8 +151,8 @@ def test_what_is_no_measurement_is_refused(tmp_path: Path, document: dict[str, o
 
 
 @pytest.mark.usefixtures("nobody")
-@pytest.mark.parametrize("where", ["outside", "inside"])
-def test_a_measurement_that_was_changed_is_refused(tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize(("where", "file"), [("outside", "measurement.json"), ("inside", "results.json")])
+def test_a_measurement_that_was_changed_is_refused(tmp_path: Path, where: str, file: str) -> None:
     document = _written(tmp_path)
     if where == "inside":
         document["results"]["exitcode"] = 7
@@ -157,5 +161,5 @@ def test_a_measurement_that_was_changed_is_refused(tmp_path: Path, where: str) -
         document["answers"] = []
     path = tmp_path / measurement.NAME
     path.write_text(files.readable_json(document), encoding="utf-8")
-    with pytest.raises(UnreadableFileError, match="was changed after it was written"):
+    with pytest.raises(UnreadableFileError, match=f"/{file}' was changed after it was written"):
         measurement.read(path, tmp_path)
