@@ -432,6 +432,15 @@ def test_a_baseline_that_does_not_follow_the_schema_is_refused(tmp_path: Path) -
         baseline.load(path)
 
 
+def test_the_shipped_baselines_are_those_of_the_emulator() -> None:
+    assert {path.stem for path in baseline.SHIPPED.glob("emulator-*.json")} == {
+        "emulator-ane",
+        "emulator-ane-coarse",
+        "emulator-ane-ftz",
+        "emulator-ieee-fp16",
+    }
+
+
 def test_every_place_has_its_own_baseline_in_order_and_one_without_a_file_is_left_out(tmp_path: Path) -> None:
     names = ("a", "b", "c", "d", "e", "f")
     cells = {name: made_up.cell(CELL.replace("@ane", f"@{name}")) for name in names}
