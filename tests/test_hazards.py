@@ -87,10 +87,11 @@ def test_a_convolution_of_several_taps_overflows_and_one_tap_does_not() -> None:
     assert (apply(ANE, "conv", x, weight=[[[1.0]]])[0, 0] == FINITE).all()
 
 
-def test_an_interior_partial_sum_overflows_although_the_sum_is_small() -> None:
-    x, weight = [[30000.0, 30000.0, -30000.0, -29008.0]], [[1.0, 1.0, 1.0, 1.0]]
-    assert np.isinf(apply(ANE, "linear", x, weight=weight)).all()
-    assert apply(IEEE_FP16, "linear", x, weight=weight).item() == 992.0
+@pytest.mark.parametrize(("op", "ones"), [("linear", {"weight": np.ones((1, 4))}), ("matmul", {"y": np.ones((4, 1))})])
+def test_an_interior_partial_sum_overflows_although_the_sum_is_small(op: str, ones: Any) -> None:
+    x = [[30000.0, 30000.0, -30000.0, -29008.0]]
+    assert np.isinf(apply(ANE, op, x, **ones)).all()
+    assert apply(IEEE_FP16, op, x, **ones).item() == 992.0
 
 
 def test_subnormals_are_flushed_in_sums_of_products_only() -> None:

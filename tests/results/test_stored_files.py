@@ -319,10 +319,20 @@ def test_a_diff_keeps_its_lines_and_what_stands_beside_it_is_printable(tmp_path:
     path, cell = tmp_path / "results.json", made_up.cell(CELL)
     real = _real(made_up.run(cell))
     odd = dataclasses.replace(real.candidate, diff="-a\n+b\n", torch="2\x1b[2J.13")
-    run = dataclasses.replace(real, candidate=odd, created="2026-01-02T03:04:05+00:00", notes=("a\u202eb", "-a\n+b\n"))
+    run = dataclasses.replace(real, candidate=odd, created="2026-01-02T03:04:05+00:00", notes=("a\u202eb",))
     run_file.write_run(path, _report(run, cell))
     back = run_file.read_run(path)
-    assert (back.candidate.diff, back.candidate.torch, back.notes) == ("-a\n+b\n", "2.13", ("ab", "-a +b"))
+    assert (back.candidate.diff, back.candidate.torch, back.notes) == ("-a\n+b\n", "2.13", ("ab",))
+
+
+def test_only_the_diff_itself_keeps_its_lines(tmp_path: Path) -> None:
+    path, cell = tmp_path / "results.json", made_up.cell(CELL)
+    real = _real(made_up.run(cell))
+    odd = dataclasses.replace(real.candidate, diff="-a\n+b\n")
+    run = dataclasses.replace(real, candidate=odd, created="2026-01-02T03:04:05+00:00", notes=("-a\n+b\n",))
+    run_file.write_run(path, _report(run, cell))
+    back = run_file.read_run(path)
+    assert (back.candidate.diff, back.notes) == ("-a\n+b\n", ("-a +b",))
 
 
 def test_a_run_that_does_not_follow_the_schema_is_refused(tmp_path: Path) -> None:
