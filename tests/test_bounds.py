@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from mish_guard.engines.emulator import accuracy, bounds
 from mish_guard.engines.emulator.accuracy import Standing
 from mish_guard.engines.emulator.arithmetic import Emulated
 from mish_guard.engines.emulator.evaluate import evaluate
-from mish_guard.engines.emulator.graph import Array, Node
+from mish_guard.engines.emulator.graph import Array, DType, Graph, Node, Ref, Tensor
 from mish_guard.engines.emulator.package import load
 from mish_guard.engines.emulator.profiles import ANE, IEEE_FP16
 from mish_guard.engines.emulator.sketch import sketch
@@ -124,3 +125,84 @@ def test_the_table_of_accuracies_is_the_published_one() -> None:
         "relu": 0.0,
         "prelu": None,
     }
+
+
+def _of_one(op: str, operands: Mapping[str, Any], gives: DType = DType.FP16) -> Graph:
+    """A graph of one operation on x and y, and z that says where."""
+    names = [Tensor(name=name, dtype=DType.FP16, shape=None) for name in ("x", "y")]
+    output = Tensor(name="out", dtype=gives, shape=None)
+    node = Node(op=op, name="out", operands=operands, outputs=(output,))
+    return Graph(inputs=tuple(names), constants={}, nodes=(node,), outputs=("out",))
+
+
+X, Y = Ref("x"), Ref("y")
+ONE = ("abs", "exp", "exp2", "identity", "relu", "relu6", "sigmoid", "softplus", "sqrt", "square", "tanh")
+TWO = ("add", "maximum", "minimum", "mul", "real_div")
+TRIED: dict[str, list[dict[str, Any]]] = {
+    **{op: [{"x": X}] for op in ONE},
+    **{op: [{"x": X, "y": Y}, {"x": X, "y": np.array(0.75)}] for op in TWO},
+    "sub": [{"x": X, "y": Y}, {"x": np.array(0.75), "y": Y}],
+    "cast": [{"x": X, "dtype": "fp16"}],
+    "clip": [{"x": X, "alpha": np.array(-1.0), "beta": np.array(2.5)}],
+    "inverse": [{"x": X}, {"x": X, "epsilon": np.array(0.25)}],
+    "log": [{"x": X}, {"x": X, "epsilon": np.array(0.25)}, {"x": X, "epsilon": np.array(1e-9)}],
+    **{op: [{"x": X, "y": Y}] for op in ("greater", "greater_equal", "less", "less_equal")},
+}
+
+
+@pytest.mark.parametrize(("op", "operands"), [(op, each) for op in TRIED for each in TRIED[op]])
+def test_whatever_lies_in_the_intervals_of_its_operands_an_operation_stays_in_its_own(
+    op: str, operands: Mapping[str, Any]
+) -> None:
+    graph = _of_one(op, operands, DType.BOOL if op.startswith(("greater", "less")) else DType.FP16)
+    chance = np.random.default_rng(2359)
+    lows, inner, highs = np.sort(chance.integers(0, len(FINITE), (2, 3, 40_000)), axis=1).transpose(1, 0, 2)
+    inner[:, :500], highs[:, :500] = lows[:, :500], lows[:, :500]  # an interval may be a point
+    feeds = {name: (FINITE[lows[at]], FINITE[highs[at]]) for at, name in enumerate("xy")}
+    low, high = bounds.enclosure(graph, feeds, ANE)["out"]
+    got = evaluate(graph, {name: FINITE[inner[at]] for at, name in enumerate("xy")}, Emulated(ANE))["out"]
+    outside = ~((low <= got) & (got <= high))
+    assert not outside.any(), [(feeds["x"][end][outside][:3], feeds["y"][end][outside][:3]) for end in (0, 1)]
+    other = chance.permutation(FINITE)
+    low, high = bounds.enclosure(graph, {"x": (FINITE, FINITE), "y": (other, other)}, ANE)["out"]
+    got = evaluate(graph, {"x": FINITE, "y": other}, Emulated(ANE))["out"]
+    outside = ~((low <= got) & (got <= high))
+    assert not outside.any(), (FINITE[outside][:3], other[outside][:3])
+
+
+@pytest.mark.parametrize(("op", "operands"), [(op, each) for op in TRIED for each in TRIED[op]])
+def test_the_interval_of_points_is_no_wider_than_the_accuracy_that_was_measured(
+    op: str, operands: Mapping[str, Any]
+) -> None:
+    graph = _of_one(op, operands, DType.BOOL if op.startswith(("greater", "less")) else DType.FP16)
+    other = np.random.default_rng(2359).permutation(FINITE)
+    low, high = bounds.enclosure(graph, {"x": (FINITE, FINITE), "y": (other, other)}, ANE)["out"]
+    got = evaluate(graph, {"x": FINITE, "y": other}, Emulated(ANE))["out"].astype(np.float64)
+    measured = accuracy.of(op)
+    error = 0.0 if measured is None else measured.relative_error or 0.0
+    known = np.isfinite(low) & np.isfinite(high) & np.isfinite(got)
+    low, high, got = low[known], high[known], got[known]
+    assert len(got) > 10_000
+    slack = error * np.abs(got) + fp16.spacing(got) if error else np.zeros_like(got)
+    far = (high - got > slack) | (got - low > slack)
+    assert not far.any(), (FINITE[known][far][:3], low[far][:3], got[far][:3], high[far][:3])
+
+
+@pytest.mark.parametrize("certain", [True, False, None])
+def test_what_may_be_chosen_is_in_the_interval(certain: bool | None) -> None:
+    x = {True: (0.0, 1.0), False: (2.0, 3.0), None: (0.0, 3.0)}[certain]
+    choice = Node(
+        op="select",
+        name="out",
+        operands={"cond": Ref("cond"), "a": np.array(5.0), "b": np.array(-7.0)},
+        outputs=(Tensor(name="out", dtype=DType.FP16, shape=None),),
+    )
+    asked = Node(
+        op="less",
+        name="cond",
+        operands={"x": X, "y": np.array(1.5)},
+        outputs=(Tensor(name="cond", dtype=DType.BOOL, shape=None),),
+    )
+    graph = dataclasses.replace(_of_one("identity", {"x": X}), nodes=(asked, choice))
+    low, high = bounds.enclosure(graph, {"x": (np.array(x[0]), np.array(x[1]))}, ANE)["out"]
+    assert (low.item(), high.item()) == {True: (5.0, 5.0), False: (-7.0, -7.0), None: (-7.0, 5.0)}[certain]

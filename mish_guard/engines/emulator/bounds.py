@@ -245,8 +245,8 @@ def _square(*, x: Interval) -> Interval:
 
 
 def _log(*, x: Interval, epsilon: Interval = _NOTHING) -> Interval:
-    low, high = _add(x=x, y=epsilon)
-    return np.where(low > 0, np.log(low), LOG_OF_ZERO), np.where(high > 0, np.log(high), LOG_OF_ZERO)
+    low, high = (np.where(fp16.to_fp16(end) > 0, np.log(end), LOG_OF_ZERO) for end in _add(x=x, y=epsilon))
+    return low, high
 
 
 def _clip(*, x: Interval, alpha: Interval, beta: Interval) -> Interval:
