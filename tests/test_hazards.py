@@ -120,3 +120,18 @@ def test_the_sign_of_a_zero_divisor_is_lost() -> None:
     assert apply(ANE, "inverse", [-0.0, 0.0, -2.0], epsilon=0.0).tolist() == [np.inf, np.inf, -0.5]
     assert apply(ANE, "real_div", [1.0, -1.0], y=[-0.0, -0.0]).tolist() == [np.inf, -np.inf]
     assert apply(IEEE_FP16, "real_div", [1.0, -1.0], y=[-0.0, -0.0]).tolist() == [-np.inf, np.inf]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "want"),
+    [(3.0, -0.0, np.inf), (-3.0, -0.0, -np.inf), (0.0, -0.0, 0.0), (np.inf, -2.0, -np.inf), (6.0, -2.0, -3.0)],
+)
+def test_only_a_zero_divisor_loses_its_sign(x: float, y: float, want: float) -> None:
+    assert apply(ANE, "real_div", [x, 1.0], y=[y, 1.0]).tolist() == [want, 1.0]
+
+
+@pytest.mark.parametrize(("op", "want"), [("sqrt", 0.0), ("rsqrt", np.inf), ("inverse", np.inf)])
+def test_minus_zero_is_zero_to_a_root_and_a_reciprocal(op: str, want: float) -> None:
+    (got,) = apply(ANE, op, [-0.0])
+    assert (got, bool(np.signbit(got))) == (want, False)
+    assert apply(ANE, op, [4.0]).tolist() == [{"sqrt": 2.0, "rsqrt": 0.5, "inverse": 0.25}[op]]

@@ -418,3 +418,19 @@ def test_an_lstm_reads_as_many_rows_of_its_states_as_the_batch_has() -> None:
     exact = ops.OPS["lstm"](**weights, initial_h=state[:3], initial_c=state[:3])
     assert [each.shape for each in many] == [(1, 3, 2), (3, 2), (3, 2)]
     assert all(np.array_equal(*pair) for pair in zip(many, exact, strict=True))
+
+
+@pytest.mark.parametrize(("taken", "want"), [(True, 2.0), (False, 3.0)])
+def test_a_condition_takes_one_of_its_branches(taken: bool, want: float) -> None:
+    def branch(name: str, value: float) -> Graph:
+        return Graph(inputs=(), constants={name: np.array(value)}, nodes=(), outputs=(name,))
+
+    node = Node(
+        op="cond",
+        name="y",
+        operands={"pred": np.asarray(taken)},
+        outputs=(Tensor(name="y", dtype=DType.FP16, shape=None),),
+        blocks=(branch("a", 2.0), branch("b", 3.0)),
+    )
+    graph = Graph(inputs=(), constants={}, nodes=(node,), outputs=("y",))
+    assert evaluate(graph, {}, Exact())["y"] == want
