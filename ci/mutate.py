@@ -8,7 +8,7 @@ An edit that no test sees is a survivor, and ends this with 1 unless ci/mutants.
 a fork of this process: its module is compiled from the edited tree, no file changes. mutmut leaves alone what stands
 outside of functions, here half of the rules, and cosmic-ray starts Python for each edit; hence this file.
 
-Not edited: annotations, type variables, decorators, docstrings, and words for a reader (strings with a blank, text of
+Not edited: annotations, names of types, decorators, docstrings, and words for a reader (strings with a blank, text of
 f-strings).
 """
 
@@ -58,7 +58,8 @@ _STORED = (
     "tests/results/test_curves.py",
     "tests/results/test_measurement_files.py",
 )
-_HAZARDS = ("tests/test_hazards.py", "tests/test_assumptions.py", "tests/test_fast.py")
+_EVIDENCE = "tests/test_calibrate.py::test_no_profile_contradicts_a_measurement"
+_HAZARDS = ("tests/test_hazards.py", "tests/test_assumptions.py", "tests/test_fast.py", _EVIDENCE)
 _READER = ("tests/emulator/test_fields.py", "tests/test_hostile_packages.py", "tests/emulator/test_blobs.py")
 # The tests that guard a file, those that were written for it first.
 GUARDS = {
@@ -96,7 +97,6 @@ _EMULATOR = (
     "tests/test_bounds.py",
     "tests/emulator",
     "tests/test_hostile_packages.py",
-    "tests/test_calibrate.py",
 )
 
 
@@ -182,9 +182,10 @@ def _places(owner: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]
 
 
 def _is_left_alone(node: ast.AST, owner: ast.AST) -> bool:
-    """Docstrings, what a module offers by `*`, type variables, and the words of an f-string."""
+    """Docstrings, what a module offers by `*`, names of types, and the words of an f-string."""
     if isinstance(node, ast.Assign):
-        return ast.unparse(node.targets[0]) == "__all__" or ast.unparse(node.value).startswith("TypeVar(")
+        is_type = ast.unparse(node.value).startswith(("TypeVar(", "Callable["))
+        return is_type or ast.unparse(node.targets[0]) == "__all__"
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
     return isinstance(owner, ast.JoinedStr) and isinstance(node, ast.Constant) and not _is_format(owner)
@@ -321,15 +322,18 @@ class _Finder(importlib.abc.MetaPathFinder):
         )
 
 
-def _warm(tests: Sequence[Path]) -> None:
+def _warm(tests: Sequence[str]) -> None:
     """Import here what the tests import, so that no fork has to, but for what every fork imports with its edit."""
-    for path in (found for each in tests for found in (sorted(each.glob("*.py")) if each.is_dir() else [each])):
+    found = [ROOT / each.split("::")[0] for each in tests]
+    for path in (found for each in found for found in (sorted(each.glob("*.py")) if each.is_dir() else [each])):
         importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    if any("emulator" in each for each in tests):
+        importlib.import_module("coremltools")  # what its tests convert or write with
     for name in [each for each in sys.modules if each.split(".")[0] in ("mish_guard", "tests")]:
         del sys.modules[name]
 
 
-def survivors(file: str, tests: Sequence[Path]) -> tuple[int, list[Edit]]:
+def survivors(file: str, tests: Sequence[str]) -> tuple[int, list[Edit]]:
     """The number of edits of a file and those that its tests do not see; leaves with 1 if they fail without any."""
     path = ROOT / file
     _warm(tests)
@@ -338,7 +342,7 @@ def survivors(file: str, tests: Sequence[Path]) -> tuple[int, list[Edit]]:
     return len(found), _unseen(path, tree, found, tests)
 
 
-def sampled(tests: Sequence[Path]) -> tuple[int, list[tuple[str, Edit]]]:
+def sampled(tests: Sequence[str]) -> tuple[int, list[tuple[str, Edit]]]:
     """The number of edits that a sample is drawn from, and those of the sample that the tests do not see, by file."""
     files = [str(path.relative_to(ROOT)) for path in sorted((ROOT / SAMPLED).rglob("*.py"))]
     trees = {file: tree_and_edits((ROOT / file).read_text(encoding="utf-8")) for file in files if file not in GUARDS}
@@ -353,13 +357,13 @@ def sampled(tests: Sequence[Path]) -> tuple[int, list[tuple[str, Edit]]]:
     return len(every), alive
 
 
-def _check_that_they_pass(path: Path, tests: Sequence[Path]) -> None:
+def _check_that_they_pass(path: Path, tests: Sequence[str]) -> None:
     """Leave with 1 if the tests fail with a file as it is."""
     if not _pass(path, compile(path.read_text(encoding="utf-8"), path, "exec"), tests):
         sys.exit(f"ci/mutate.py: the tests of {path.relative_to(ROOT)} fail without an edit.")
 
 
-def _unseen(path: Path, tree: ast.Module, chosen: Sequence[Edit], tests: Sequence[Path]) -> list[Edit]:
+def _unseen(path: Path, tree: ast.Module, chosen: Sequence[Edit], tests: Sequence[str]) -> list[Edit]:
     """Those edits of a file after which its tests still pass, in the order of the text."""
     running: dict[int, Edit] = {}
     alive: list[Edit] = []
@@ -387,11 +391,11 @@ def _await(running: dict[int, Edit], alive: list[Edit]) -> None:
         sys.stderr.write(f"survived: {edit.words}\n")
 
 
-def _pass(path: Path, code: CodeType, tests: Sequence[Path]) -> bool:
+def _pass(path: Path, code: CodeType, tests: Sequence[str]) -> bool:
     return os.waitpid(_start(path, code, tests), 0)[1] == 0
 
 
-def _start(path: Path, code: CodeType, tests: Sequence[Path]) -> int:
+def _start(path: Path, code: CodeType, tests: Sequence[str]) -> int:
     """A process that runs the tests with the module edited, and ends with 0 if they all pass."""
     process = os.fork()
     if process:
@@ -405,7 +409,7 @@ def _start(path: Path, code: CodeType, tests: Sequence[Path]) -> int:
         finder = _Finder(path, code)
         sys.meta_path.insert(0, finder)
         importlib.import_module(finder.name)  # before pytest, whose own hook would find the file
-        status = int(pytest.main([*OPTIONS, *map(str, tests)]))
+        status = int(pytest.main([*OPTIONS, *tests]))
     finally:
         os._exit(status)
 
@@ -420,7 +424,7 @@ def main(arguments: list[str]) -> int:
     rows, explained = _rows(), _explained()
     is_good = True
     for file in files:
-        number, alive = survivors(file, [ROOT / each for each in GUARDS[file]])
+        number, alive = survivors(file, GUARDS[file])
         unexplained = [each for each in alive if (file, each.words) not in explained]
         sys.stdout.write("".join(f"{file}: survived: {each.words}\n" for each in unexplained))
         rows[file] = (number, number - len(alive), len(alive) - len(unexplained), len(unexplained))
@@ -434,7 +438,7 @@ def main(arguments: list[str]) -> int:
 
 def _sample(*, is_written: bool) -> int:
     """Try the sample, print, and return 0 where nothing survived that is not explained."""
-    number, alive = sampled([ROOT / each for each in _EMULATOR])
+    number, alive = sampled(_EMULATOR)
     explained = _explained()
     unexplained = [each for each in alive if (each[0], each[1].words) not in explained]
     sys.stdout.write("".join(f"{file}: survived: {edit.words}\n" for file, edit in unexplained))

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mish_guard.engines.emulator import hazards, profiles
 from mish_guard.engines.emulator.arithmetic import Emulated
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
 from mish_guard.engines.emulator.profiles import ANE, ANE_COARSE, ANE_FTZ, IEEE_FP16, PROFILES, Profile
+from mish_guard.errors import UsageError
 from mish_guard.numerics import fp16, reference
 
 EVERY = fp16.all_bits().view(np.float16).astype(np.float64)
@@ -135,3 +137,72 @@ def test_minus_zero_is_zero_to_a_root_and_a_reciprocal(op: str, want: float) -> 
     (got,) = apply(ANE, op, [-0.0])
     assert (got, bool(np.signbit(got))) == (want, False)
     assert apply(ANE, op, [4.0]).tolist() == [{"sqrt": 2.0, "rsqrt": 0.5, "inverse": 0.25}[op]]
+
+
+def test_a_hazard_names_the_facts_of_its_documentation() -> None:
+    cliff = hazards.TABLE["softplus-cliff"]
+    assert cliff.apply is hazards.softplus_cliff
+    assert cliff.evidence == ("F1", "F2", "F3", "F4", "F5")
+    bare = hazards.Hazard(name="bare", ops=None, enters=True, leaves=True, apply=lambda _, values: values)
+    assert bare.evidence == ()
+
+
+def test_what_is_normal_is_not_flushed_and_a_single_tap_flushes_nothing() -> None:
+    edge = np.array([fp16.MIN_NORMAL, -fp16.MIN_NORMAL, fp16.MIN_NORMAL - fp16.MIN_SUBNORMAL, 0.5])
+    flushed = apply(ANE_FTZ, "linear", edge[:, None] * [1.0, 0.0], weight=[[1.0, 1.0]])[:, 0]
+    assert flushed.tolist() == [fp16.MIN_NORMAL, -fp16.MIN_NORMAL, 0.0, 0.5]
+    single = apply(ANE_FTZ, "conv", edge[None, None, :], weight=[[[1.0]]])[0, 0]
+    assert single.tolist() == edge.tolist()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_log_sum_exp_is_wrong_where_its_sum_is_too_large_or_too_small(keep: bool) -> None:
+    x = np.array([[-20.0, -20.0], [10.0, 10.5], [11.0, 11.0], [11.5, -20.0], [1.0, 2.0]])
+    got = apply(ANE, "reduce_log_sum_exp", x, axes=[1.0], keep_dims=float(keep))
+    want = [-45440.0, np.log(np.exp(10.0) + np.exp(10.5)), 0.0, 0.0, np.log(np.exp(1.0) + np.exp(2.0))]
+    assert got.shape == ((5, 1) if keep else (5,))
+    assert np.ravel(got) == pytest.approx(want, rel=1e-3)
+
+
+def test_log_sum_exp_over_everything_is_of_one_sum() -> None:
+    assert apply(ANE, "reduce_log_sum_exp", np.full((2, 3), 9.0)).item() == pytest.approx(
+        np.log(6 * np.exp(9.0)), rel=1e-3
+    )
+    assert apply(ANE, "reduce_log_sum_exp", np.full((2, 3), 10.5)).item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("x", "epsilon", "want"),
+    [
+        (32768.0, 0.0, np.log(32768.0)),
+        (32768.0, 1.0, 0.0),
+        (32736.0, 32.0, 0.0),
+        (32736.0, 1.0, np.log(32736.0)),
+        (32768.0, fp16.MIN_SUBNORMAL, 0.0),
+        (32768.0, fp16.MIN_SUBNORMAL / 2, np.log(32768.0)),
+        (np.inf, 0.0, 0.0),
+        (0.0, 0.0, -45440.0),
+        (0.0, 1e-9, -45440.0),
+        (0.0, 0.5, np.log(0.5)),
+    ],
+)
+def test_an_epsilon_is_added_on_the_stage_that_ends_at_two_to_the_fifteen(
+    x: float, epsilon: float, want: float
+) -> None:
+    assert apply(ANE, "log", [x], epsilon=epsilon).item() == pytest.approx(want, rel=1e-3)
+
+
+@pytest.mark.parametrize(("value", "want"), [(32760.0, np.inf), (-32760.0, -np.inf), (32759.0, 32759.0)])
+def test_the_stage_of_sums_ends_where_a_number_rounds_to_its_limit(value: float, want: float) -> None:
+    assert hazards.overflow(np.array([value])).item() == want
+
+
+def test_a_gate_judges_under_four_profiles_and_a_model_may_run_under_one_more() -> None:
+    names = ["ieee-fp16", "ane", "ane-ftz", "ane-coarse"]
+    assert list(profiles.PROFILES) == names
+    assert [profiles.get(name) for name in names] == [profiles.option(name) for name in names]
+    assert [profiles.option(name).keeps_single for name in (*names, "cpu-fp32")] == [False] * 4 + [True]
+    with pytest.raises(UsageError, match=r"No profile is called 'cpu-fp32'\. Choose one of: ieee-fp16, ane, ane-ftz"):
+        profiles.get("cpu-fp32")
+    with pytest.raises(UsageError, match=r"No profile is called 'm9'.* ane-coarse, cpu-fp32"):
+        profiles.option("m9")
