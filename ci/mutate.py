@@ -60,7 +60,7 @@ _STORED = (
 )
 _EVIDENCE = "tests/test_calibrate.py::test_no_profile_contradicts_a_measurement"
 _HAZARDS = ("tests/test_hazards.py", "tests/test_assumptions.py", "tests/test_fast.py", _EVIDENCE)
-_READER = ("tests/emulator/test_fields.py", "tests/test_hostile_packages.py", "tests/emulator/test_blobs.py")
+_READER = ("tests/emulator/test_reader.py", "tests/emulator/test_fields.py", "tests/test_hostile_packages.py")
 # The tests that guard a file, those that were written for it first.
 GUARDS = {
     "mish_guard/engines/emulator/blobs.py": ("tests/emulator/test_blobs.py", *_READER),
