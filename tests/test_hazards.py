@@ -164,7 +164,24 @@ def test_log_sum_exp_is_wrong_where_its_sum_is_too_large_or_too_small(keep: bool
     assert np.ravel(got) == pytest.approx(want, rel=1e-3)
 
 
+def test_a_sum_that_is_the_largest_number_is_none_too_large() -> None:
+    x = [[8.078125, 11.0390625]]
+    terms = fp16.to_fp16(np.exp(x)).astype(np.float64)
+    assert fp16.to_fp16(terms.sum()) == fp16.MAX_FINITE
+    assert apply(ANE, "reduce_log_sum_exp", x, axes=[1.0]).item() == pytest.approx(np.log(65504.0), rel=1e-3)
+
+
+def test_a_sum_that_just_rounds_to_the_limit_overflows() -> None:
+    assert apply(ANE, "linear", [[16376.0, 16384.0]], weight=[[1.0, 1.0]]).item() == np.inf
+    assert apply(ANE, "linear", [[16376.0, 16368.0]], weight=[[1.0, 1.0]]).item() == 32736.0
+
+
+def test_a_logarithm_without_an_epsilon_has_no_offset() -> None:
+    assert apply(ANE, "log", [32768.0]).item() == pytest.approx(np.log(32768.0), rel=1e-3)
+
+
 def test_log_sum_exp_over_everything_is_of_one_sum() -> None:
+    assert apply(ANE, "reduce_log_sum_exp", np.full((2, 3), 9.0)).shape == (1,)
     assert apply(ANE, "reduce_log_sum_exp", np.full((2, 3), 9.0)).item() == pytest.approx(
         np.log(6 * np.exp(9.0)), rel=1e-3
     )
