@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_weights_lie_in_the_package(folder: PurePosixPath | None, name: str) -> 
         Weights(hostile.GOOD, folder).file(name)
 
 
-@pytest.mark.parametrize("relative", ["", "/a", "a/../b", "..", "a\0b"])
+@pytest.mark.parametrize("relative", ["", "/a", "//a", "a/../b", "..", "a\0b"])
 def test_a_path_that_leaves_the_package_is_refused(tmp_path: Path, relative: str) -> None:
     with pytest.raises(UnreadableFileError, match=f"points outside itself: {re.escape(repr(relative))}"):
         reader.inside(tmp_path, relative, 10)
@@ -113,6 +114,20 @@ def test_a_manifest_may_be_a_mebibyte_long(tmp_path: Path) -> None:
     (package / "Manifest.json").write_text(text.ljust(2**20 + 1))
     with pytest.raises(UnreadableFileError, match="at most 1048576 are read"):
         reader.open_model(package)
+
+
+@pytest.mark.parametrize("part", ["Manifest.json", "Data/com.apple.CoreML/model.mlmodel"])
+def test_a_file_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    read = Path.open
+
+    def refused(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path == hostile.GOOD / part:
+            raise PermissionError(13, "Permission denied")
+        return read(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(UnreadableFileError, match="Permission denied"):
+        reader.open_model(hostile.GOOD)
 
 
 def test_limits_are_those_that_a_model_of_any_phone_meets() -> None:

@@ -84,7 +84,7 @@ def open_model(path: Path) -> Model:
 def inside(package: Path, relative: str, limit: int) -> Path:
     """The regular file at `relative`, which must lie in `package` without any link, at most `limit` bytes long."""
     parts = PurePosixPath(relative).parts
-    if not parts or relative.startswith("/") or any(part in ("..", "/") or "\0" in part for part in parts):
+    if not parts or relative.startswith("/") or any(part == ".." or "\0" in part for part in parts):
         msg = f"'{package}' points outside itself: {relative!r}."
         raise UnreadableFileError(msg)
     for path in _steps(package, parts):
