@@ -24,7 +24,7 @@ def _released(tag: str, folder: Path, second: str = "a wheel") -> subprocess.Com
     """
     take = "while [ $# -gt 0 ]; do case $1 in --offline) made=$SECOND ;; --out-dir) to=$2 ;; esac; shift; done"
     build = f'made="a wheel"\n{take}\nmkdir -p "$to"; echo "$made" >"$to/mish_guard-1.whl"'
-    for name, does in (("uv", build), ("uvx", ""), ("python3", "")):
+    for name, does in (("uv", build), ("python3", "")):
         (folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >>"{folder}/asked"\n{does}\n')
         (folder / name).chmod(0o755)
     checkout = folder / "checkout"
@@ -41,9 +41,9 @@ def test_the_tag_of_the_version_is_built_and_checked(tmp_path: Path) -> None:
     done = _released(f"v{__version__}", tmp_path)
     assert done.returncode == 0, done.stderr
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert [line.split()[0] for line in asked] == ["uv", "python3", "uvx", "uv"]
+    assert [line.split()[0] for line in asked] == ["uv", "python3", "uv"]
     by_hashes = "uv build --quiet --build-constraints ci/lock.txt --require-hashes "
-    assert [line.startswith(by_hashes) for line in asked] == [True, False, False, True]
+    assert [line.startswith(by_hashes) for line in asked] == [True, False, True]
 
 
 def test_an_sdist_that_makes_another_wheel_is_refused(tmp_path: Path) -> None:
@@ -52,7 +52,17 @@ def test_an_sdist_that_makes_another_wheel_is_refused(tmp_path: Path) -> None:
     assert "differ" in done.stdout
 
 
-def _distributions(folder: Path) -> Path:
+METADATA = """\
+Metadata-Version: 2.4
+Name: mish-guard
+Version: 1
+Description-Content-Type: text/markdown
+
+# Words
+"""
+
+
+def _distributions(folder: Path, metadata: str = METADATA) -> Path:
     """A checkout of three tracked files, with the wheel and the sdist that it should make."""
     described = [f"mish_guard-1.dist-info/{name}" for name in CHECK["METADATA"]]
     for name in ("mish_guard/__init__.py", "mish_guard/data/a.yml", "README.md"):
@@ -63,9 +73,10 @@ def _distributions(folder: Path) -> Path:
     (folder / "dist").mkdir()
     with zipfile.ZipFile(folder / "dist" / "mish_guard-1-py3-none-any.whl", "w") as wheel:
         for name in ("mish_guard/__init__.py", "mish_guard/data/a.yml", *described):
-            wheel.writestr(name, "")
+            wheel.writestr(name, metadata if name.endswith("METADATA") else "")
+    (folder / "PKG-INFO").write_text(metadata)
     with tarfile.open(folder / "dist" / "mish_guard-1.tar.gz", "w:gz") as sdist:
-        for name in ("mish_guard", "README.md"):
+        for name in ("mish_guard", "README.md", "PKG-INFO"):
             sdist.add(folder / name, f"mish_guard-1/{name}")
     return folder
 
@@ -85,6 +96,25 @@ def test_a_file_too_few_or_too_many_is_named(tmp_path: Path, capsys: pytest.Capt
     told = capsys.readouterr().err
     assert "mish_guard-1-py3-none-any.whl holds mish_guard/notes.txt, which is not tracked" in told
     assert "mish_guard-1.tar.gz lacks LICENSE" in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("Metadata-Version: 2.4", "Metadata-Version: 2.5", "are of version 2.5, not one of 2.1, 2.2, 2.3, 2.4"),
+        ("\nVersion: 1", "\nVersion: 2", "say Version: 2, not 1"),
+        ("mish-guard", "mish", "say Name: mish, not mish-guard"),
+        ("text/markdown", "text/x-rst", "say Description-Content-Type: text/x-rst, not text/markdown"),
+        ("# Words", "", "do not describe the project"),
+    ],
+)
+def test_metadata_that_no_index_takes_or_shows_are_told_of_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, words: str
+) -> None:
+    root = _distributions(tmp_path, METADATA.replace(old, new))
+    assert CHECK["main"]([str(root / "dist")], root) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(f" {words}")[1] != "" for line in told] == [True, True], told
 
 
 def test_another_tag_is_refused_before_anything_is_built(tmp_path: Path) -> None:
