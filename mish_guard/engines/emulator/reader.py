@@ -135,7 +135,7 @@ def _root(package: Path) -> str:
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         msg = f"'{package}' is not a Core ML package: its manifest names no model ({type(error).__name__}: {error})."
         raise UnreadableFileError(msg) from error
-    if not isinstance(root, str) or root.startswith("/"):
+    if not isinstance(root, str):
         msg = f"'{package}' points outside itself: {root!r}."
         raise UnreadableFileError(msg)
     return root
