@@ -87,7 +87,7 @@ GUARDS = {
 
 # What a sample is drawn from, how many, and the tests that guard it.
 SAMPLED = "mish_guard/engines/emulator"
-SAMPLE = 150
+SAMPLE = 60
 SEED = 2359
 _EMULATOR = (
     "tests/emulator/test_ops.py",
