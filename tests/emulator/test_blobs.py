@@ -77,10 +77,24 @@ def test_every_type_is_read_from_its_bits(tmp_path: Path, number: int) -> None:
     assert BlobFile(path).read(64).tolist() == pytest.approx(values, rel=1e-7)
 
 
-@pytest.mark.parametrize(("number", "mil"), [(5, 13), (16, 40), (17, 41)])
-def test_types_that_numpy_does_not_have_are_named(tmp_path: Path, number: int, mil: int) -> None:
+@pytest.mark.parametrize(("number", "mil", "bits"), [(5, 13, 16), (16, 40, 8), (17, 41, 8)])
+def test_types_that_numpy_does_not_have_are_named(tmp_path: Path, number: int, mil: int, bits: int) -> None:
+    file = BlobFile(_file(tmp_path, number, bytes(8)))
+    assert (file.find(64).type.bits, file.find(64).count) == (bits, 64 // bits)
     with pytest.raises(UnsupportedOpError, match=rf"weights of MIL's type {mil} \(weight\.bin\)"):
-        BlobFile(_file(tmp_path, number, bytes(8))).read(64)
+        file.read(64)
+
+
+def test_a_blob_may_hold_a_gibibyte(tmp_path: Path) -> None:
+    for size in (MAX_BLOB, MAX_BLOB + 1):
+        path = _file(tmp_path, 3, b"", size=size)
+        with path.open("r+b") as file:
+            file.truncate(128 + size)  # nothing of it lies on the disk
+        if size == MAX_BLOB:
+            assert BlobFile(path).find(64).count == MAX_BLOB
+        else:
+            with pytest.raises(UnreadableFileError, match="claims 1073741825 bytes"):
+                BlobFile(path).find(64)
 
 
 @pytest.mark.parametrize(
