@@ -174,6 +174,7 @@ def test_a_sum_that_is_the_largest_number_is_none_too_large() -> None:
 def test_a_sum_that_just_rounds_to_the_limit_overflows() -> None:
     assert apply(ANE, "linear", [[16376.0, 16384.0]], weight=[[1.0, 1.0]]).item() == np.inf
     assert apply(ANE, "linear", [[16376.0, 16368.0]], weight=[[1.0, 1.0]]).item() == 32736.0
+    assert apply(ANE, "linear", [[504.0]], weight=[[65.0]]).item() == np.inf  # 32760, and no sum can be larger
 
 
 def test_a_logarithm_without_an_epsilon_has_no_offset() -> None:

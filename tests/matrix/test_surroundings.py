@@ -8,7 +8,6 @@ import os
 import resource
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 
 from mish_guard import files
@@ -202,7 +202,7 @@ def common() -> Iterator[Path]:
         folder.chmod(0o755)
         subprocess.run([system, "-m", "venv", "--without-pip", folder / "venv"], check=True)
         (packages,) = (folder / "venv" / "lib").glob("*/site-packages")
-        beside = [str(files.DATA.parents[1]), sysconfig.get_path("purelib")]
+        beside = [str(files.DATA.parents[1]), str(Path(click.__file__).parents[1])]
         (packages / "others.pth").write_text("\n".join(beside))
         yield folder
 
