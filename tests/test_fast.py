@@ -190,3 +190,12 @@ def test_that_no_nan_leaves_is_known_only_of_an_engine_that_lets_none_out(size: 
     difference, after = _difference_then_relu(x, lets_out)
     assert bool(np.all(np.isnan(difference)))
     assert bool(np.all(after == np.inf))  # NaN enters as infinity
+
+
+@pytest.mark.parametrize("other", [np.array([0.1, 0.2]), np.array(0.1), np.array([0.5, 0.25])])
+def test_the_larger_of_a_tensor_and_a_constant_is_of_half_precision(other: Any) -> None:
+    names = {name: Tensor(name=name, dtype=DType.FP16, shape=(2,)) for name in ("x", "y")}
+    node = Node(op="maximum", name="y", operands={"x": Ref("x"), "y": other}, outputs=(names["y"],))
+    graph = Graph(inputs=(names["x"],), constants={}, nodes=(node,), outputs=("y",))
+    got = evaluate(graph, {"x": np.zeros(2)}, Emulated(ANE))["y"]
+    assert got.tolist() == fp16.to_fp16(np.broadcast_to(other, 2)).astype(np.float64).tolist()
