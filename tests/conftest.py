@@ -19,7 +19,6 @@ from mish_guard.results import run_file
 # What needs neither a conversion nor torch: `ci/test --fast`, for who edits.
 LIGHT = frozenset(
     {
-        "test_bounds.py",
         "test_changes.py",
         "test_chips.py",
         "test_comment.py",
