@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 from mish_guard.engines.emulator import neuralnetwork, profiles, specification
 from mish_guard.engines.emulator.arithmetic import Arithmetic, Emulated, Exact
@@ -149,6 +151,88 @@ def test_weights_of_a_convolution_may_be_data() -> None:
     spec = _net(convolution, ("x", (1, 1, 1, 3)), ("w", (1, 1, 1, 2)))
     got = _run(spec, x=np.array([[[[1.0, 2.0, 3.0]]]]), w=np.array([[[[10.0, 1.0]]]]))
     assert got.ravel().tolist() == [12.0, 23.0]
+
+
+@pytest.mark.parametrize("padding", ["VALID", "CUSTOM"])
+def test_a_convolution_over_three_axes(padding: str) -> None:
+    weight, bias = np.arange(24.0).reshape(2, 1, 3, 2, 2), [1.0, -1.0]
+
+    def convolution(layer: Any) -> None:
+        settings = layer.convolution3d
+        settings.outputChannels, settings.inputChannels, settings.nGroups = 2, 2, 2
+        settings.kernelDepth, settings.kernelHeight, settings.kernelWidth = 3, 2, 2
+        settings.strideDepth, settings.strideHeight, settings.strideWidth = 1, 2, 1
+        settings.paddingType = settings.PaddingType.Value(padding)
+        settings.customPaddingFront, settings.customPaddingBack = 1, 1
+        settings.customPaddingLeft, settings.customPaddingRight = 2, 2
+        settings.hasBias = True
+        settings.weights.floatValue.extend(weight.ravel())
+        settings.bias.floatValue.extend(bias)
+
+    x = np.random.default_rng(0).standard_normal((1, 2, 4, 4, 5))
+    given = torch.tensor(x)
+    if padding == "CUSTOM":
+        given = functional.pad(given, (2, 2, 0, 0, 1, 1))
+    want = functional.conv3d(given, torch.tensor(weight), torch.tensor(bias, dtype=torch.float64), (1, 2, 1), groups=2)
+    assert _run(_net(convolution, ("x", x.shape)), x=x) == pytest.approx(want.numpy())
+
+
+@pytest.mark.parametrize(("kind", "want"), [("AVERAGE", 2.5), ("MAX", 4.0), ("L2", 30.0**0.5)])
+def test_pooling_over_everything(kind: str, want: float) -> None:
+    def flat(layer: Any) -> None:
+        layer.pooling.globalPooling = True
+        layer.pooling.type = layer.pooling.PoolingType.Value(kind)
+        layer.pooling.valid.SetInParent()
+
+    def deep(layer: Any) -> None:
+        layer.globalPooling3d.type = layer.globalPooling3d.GlobalPoolingType3D.Value(kind)
+
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    got = _run(_net(flat, ("x", (1, 1, 2, 2))), x=x.reshape(1, 1, 2, 2))
+    assert (got.shape, got.item()) == ((1, 1, 1, 1), pytest.approx(want))
+    if kind != "L2":
+        got = _run(_net(deep, ("x", (1, 1, 1, 2, 2))), x=x.reshape(1, 1, 1, 2, 2))
+        assert (got.shape, got.item()) == ((1, 1, 1, 1, 1), want)
+
+
+@pytest.mark.parametrize(("kind", "excludes"), [("MAX", False), ("AVERAGE", True), ("AVERAGE", False)])
+def test_pooling_over_three_axes(kind: str, excludes: bool) -> None:
+    def pooling(layer: Any) -> None:
+        settings = layer.pooling3d
+        settings.type = settings.PoolingType3D.Value(kind)
+        settings.kernelDepth, settings.kernelHeight, settings.kernelWidth = 1, 2, 3
+        settings.strideDepth, settings.strideHeight, settings.strideWidth = 1, 1, 2
+        settings.paddingType = settings.Pooling3DPaddingType.Value("CUSTOM")
+        settings.customPaddingTop = settings.customPaddingBottom = 1
+        settings.customPaddingLeft = settings.customPaddingRight = 1
+        settings.countExcludePadding = excludes
+
+    x = np.random.default_rng(0).standard_normal((1, 1, 2, 4, 5))
+    windows: Any = ((1, 2, 3), (1, 1, 2), (0, 1, 1))
+    if kind == "MAX":
+        want = functional.max_pool3d(torch.tensor(x), *windows)
+    else:
+        want = functional.avg_pool3d(torch.tensor(x), *windows, count_include_pad=not excludes)
+    assert _run(_net(pooling, ("x", x.shape)), x=x) == pytest.approx(want.numpy())
+
+
+@pytest.mark.parametrize(("turns_a", "turns_b"), [(False, False), (True, False), (False, True), (True, True)])
+def test_a_product_of_two_tensors_turns_either(turns_a: bool, turns_b: bool) -> None:
+    def product(layer: Any) -> None:
+        layer.batchedMatmul.transposeA, layer.batchedMatmul.transposeB = turns_a, turns_b
+
+    a, b = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4)
+    first, second = a.T if turns_a else a, b.T if turns_b else b
+    got = _run(_net(product, ("a", first.shape), ("b", second.shape)), a=first, b=second)
+    assert got.tolist() == (a @ b).tolist()
+
+
+def test_a_padding_that_is_not_set_is_refused() -> None:
+    def pooling(layer: Any) -> None:
+        layer.pooling.kernelSize.extend([2, 2])
+
+    with pytest.raises(UnsupportedOpError, match="padding unset"):
+        neuralnetwork.read(_net(pooling, ("x", (1, 1, 2, 2))))
 
 
 def test_an_input_may_have_any_size_of_its_range() -> None:
