@@ -208,11 +208,11 @@ def test_pooling_over_three_axes(kind: str, excludes: bool) -> None:
         settings.countExcludePadding = excludes
 
     x = np.random.default_rng(0).standard_normal((1, 1, 2, 4, 5))
-    windows: Any = ((1, 2, 3), (1, 1, 2), (0, 1, 1))
+    size, steps, borders = (1, 2, 3), (1, 1, 2), (0, 1, 1)
     if kind == "MAX":
-        want = functional.max_pool3d(torch.tensor(x), *windows)
+        want = functional.max_pool3d(torch.tensor(x), size, steps, borders)
     else:
-        want = functional.avg_pool3d(torch.tensor(x), *windows, count_include_pad=not excludes)
+        want = functional.avg_pool3d(torch.tensor(x), size, steps, borders, count_include_pad=not excludes)
     assert _run(_net(pooling, ("x", x.shape)), x=x) == pytest.approx(want.numpy())
 
 
@@ -225,6 +225,52 @@ def test_a_product_of_two_tensors_turns_either(turns_a: bool, turns_b: bool) -> 
     first, second = a.T if turns_a else a, b.T if turns_b else b
     got = _run(_net(product, ("a", first.shape), ("b", second.shape)), a=first, b=second)
     assert got.tolist() == (a @ b).tolist()
+
+
+def test_an_activation_has_its_parameters_by_channel() -> None:
+    def prelu(layer: Any) -> None:
+        layer.activation.PReLU.alpha.floatValue.extend([0.5, 0.25])
+
+    def softplus(layer: Any) -> None:
+        layer.activation.parametricSoftplus.alpha.floatValue.extend([0.5, 0.25])
+        layer.activation.parametricSoftplus.beta.floatValue.extend([2.0, 4.0])
+
+    x = np.array([-4.0, 4.0, -8.0, 8.0]).reshape(1, 2, 1, 2)
+    assert _run(_net(prelu, ("x", x.shape)), x=x).ravel().tolist() == [-2.0, 4.0, -2.0, 8.0]
+    alpha, beta = (np.array(each).reshape(1, 2, 1, 1) for each in ([0.5, 0.25], [2.0, 4.0]))
+    want = alpha * np.log1p(np.exp(beta * x))
+    assert _run(_net(softplus, ("x", x.shape)), x=x) == pytest.approx(want)
+
+
+def test_a_bias_and_a_scale_have_a_shape_of_their_own() -> None:
+    def bias(layer: Any) -> None:
+        layer.bias.shape.extend([2, 1, 1])
+        layer.bias.bias.floatValue.extend([1.0, -1.0])
+
+    def scale(layer: Any) -> None:
+        layer.scale.shapeScale.extend([2, 1, 1])
+        layer.scale.scale.floatValue.extend([2.0, 3.0])
+        layer.scale.hasBias = True
+        layer.scale.shapeBias.extend([1])
+        layer.scale.bias.floatValue.append(0.5)
+
+    x = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 2, 1, 2)
+    assert _run(_net(bias, ("x", x.shape)), x=x).ravel().tolist() == [2.0, 3.0, 2.0, 3.0]
+    assert _run(_net(scale, ("x", x.shape)), x=x).ravel().tolist() == [2.5, 4.5, 9.5, 12.5]
+
+
+@pytest.mark.parametrize("is_fed", [True, False])
+def test_one_hot_has_its_size_from_an_input_or_from_itself(is_fed: bool) -> None:
+    def one_hot(layer: Any) -> None:
+        layer.oneHot.oneHotVectorSize, layer.oneHot.axis = 0 if is_fed else 3, -1
+        layer.oneHot.onValue, layer.oneHot.offValue = 5.0, -1.0
+
+    inputs: list[tuple[str, tuple[int, ...]]] = [("x", (2,)), ("size", (1,))]
+    feeds = {"x": np.array([2.0, 0.0]), "size": np.array([4.0])}
+    chosen = inputs if is_fed else inputs[:1]
+    got = _run(_net(one_hot, *chosen), **{name: feeds[name] for name, _ in chosen})
+    off = [-1.0] * (4 if is_fed else 3)
+    assert got.tolist() == [[*off[:2], 5.0, *off[3:]], [5.0, *off[1:]]]
 
 
 def test_a_padding_that_is_not_set_is_refused() -> None:
