@@ -15,7 +15,7 @@ from mish_guard.engines.emulator.arithmetic import Arithmetic, Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
 from mish_guard.engines.emulator.neuralnetwork.settings import Layer
-from mish_guard.errors import EvaluationError, GuardError, UnsupportedOpError, UsageError
+from mish_guard.errors import EvaluationError, GuardError, UnreadableFileError, UnsupportedOpError, UsageError
 
 _MESSAGE = 11  # descriptor.proto, FieldDescriptorProto.Type
 
@@ -225,6 +225,38 @@ def test_a_product_of_two_tensors_turns_either(turns_a: bool, turns_b: bool) -> 
     first, second = a.T if turns_a else a, b.T if turns_b else b
     got = _run(_net(product, ("a", first.shape), ("b", second.shape)), a=first, b=second)
     assert got.tolist() == (a @ b).tolist()
+
+
+@pytest.mark.parametrize(("bits", "raw"), [(8, [1, 2, 3, 4, 5, 6]), (4, [0x12, 0x34, 0x56])])
+@pytest.mark.parametrize("kind", ["scaled", "scaled and moved", "by table"])
+def test_quantised_weights_have_a_scale_for_each_output_or_a_table(bits: int, raw: list[int], kind: str) -> None:
+    def product(layer: Any) -> None:
+        layer.innerProduct.inputChannels, layer.innerProduct.outputChannels = 3, 2
+        weights = layer.innerProduct.weights
+        weights.rawValue = bytes(raw)
+        weights.quantization.numberOfBits = bits
+        if kind == "by table":
+            weights.quantization.lookupTableQuantization.floatValue.extend(np.arange(2.0**bits) * 10)
+            return
+        weights.quantization.linearQuantization.scale.extend([2.0, 3.0])
+        if kind == "scaled and moved":
+            weights.quantization.linearQuantization.bias.extend([0.5, -1.0])
+
+    stored = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    scaled = stored * [[2.0], [3.0]]
+    want = {"scaled": scaled, "scaled and moved": scaled + [[0.5], [-1.0]], "by table": stored * 10}[kind]
+    got = [_run(_net(product, ("x", (1, 3))), x=each[None]).ravel() for each in np.eye(3)]
+    assert np.transpose(got).tolist() == want.tolist()
+
+
+def test_quantised_weights_that_are_too_few_are_refused() -> None:
+    def product(layer: Any) -> None:
+        layer.innerProduct.inputChannels, layer.innerProduct.outputChannels = 3, 2
+        layer.innerProduct.weights.rawValue = bytes(5)
+        layer.innerProduct.weights.quantization.numberOfBits = 8
+
+    with pytest.raises(UnreadableFileError, match="quantised weights of layer 'layer' are not as many"):
+        neuralnetwork.read(_net(product, ("x", (1, 3))))
 
 
 def test_an_activation_has_its_parameters_by_channel() -> None:
