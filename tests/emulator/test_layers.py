@@ -244,9 +244,36 @@ def test_quantised_weights_have_a_scale_for_each_output_or_a_table(bits: int, ra
 
     stored = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     scaled = stored * [[2.0], [3.0]]
-    want = {"scaled": scaled, "scaled and moved": scaled + [[0.5], [-1.0]], "by table": stored * 10}[kind]
+    want = {"scaled": scaled, "scaled and moved": np.add(scaled, [[0.5], [-1.0]]), "by table": stored * 10}[kind]
     got = [_run(_net(product, ("x", (1, 3))), x=each[None]).ravel() for each in np.eye(3)]
     assert np.transpose(got).tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("mode", ["NN", "BILINEAR"])
+def test_upsampling_has_a_factor_for_each_axis(mode: str) -> None:
+    def upsample(layer: Any) -> None:
+        layer.upsample.scalingFactor.extend([2, 3])
+        layer.upsample.mode = layer.upsample.InterpolationMode.Value(mode)
+        if mode == "BILINEAR":
+            layer.upsample.linearUpsampleMode = layer.upsample.LinearUpsampleMode.Value("ALIGN_CORNERS_TRUE")
+
+    x = np.random.default_rng(0).standard_normal((1, 2, 3, 2))
+    aligned = {"mode": "bilinear", "align_corners": True} if mode == "BILINEAR" else {"mode": "nearest"}
+    interpolate: Any = functional.interpolate
+    want = interpolate(torch.tensor(x), scale_factor=(2, 3), **aligned)
+    assert _run(_net(upsample, ("x", x.shape)), x=x) == pytest.approx(want.numpy())
+
+
+@pytest.mark.parametrize(("axis", "at"), [("CHANNEL_AXIS", 1), ("HEIGHT_AXIS", 2), ("WIDTH_AXIS", 3)])
+@pytest.mark.parametrize(("end", "step"), [(4, 2), (-1, 1), (3, 0)])
+def test_a_slice_begins_ends_and_steps_along_its_axis(axis: str, at: int, end: int, step: int) -> None:
+    def part(layer: Any) -> None:
+        layer.slice.startIndex, layer.slice.endIndex, layer.slice.stride = 1, end, step
+        layer.slice.axis = layer.slice.SliceAxis.Value(axis)
+
+    x = np.arange(625.0).reshape(1, 5, 5, 25)
+    want = np.moveaxis(np.moveaxis(x, at, 0)[1 : end : step or 1], 0, at)
+    assert _run(_net(part, ("x", x.shape)), x=x).tolist() == want.tolist()
 
 
 def test_quantised_weights_that_are_too_few_are_refused() -> None:
