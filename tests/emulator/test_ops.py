@@ -434,3 +434,23 @@ def test_a_condition_takes_one_of_its_branches(taken: bool, want: float) -> None
     )
     graph = Graph(inputs=(), constants={}, nodes=(node,), outputs=("y",))
     assert evaluate(graph, {}, Exact())["y"] == want
+
+
+@pytest.mark.parametrize(("kind", "want"), [("int8", [-128, -3, 3, 127]), ("uint8", [0, 0, 3, 255])])
+def test_what_is_quantised_ends_where_its_type_does(kind: str, want: list[int]) -> None:
+    x, scale = np.array([-1e4, -6.0, 6.0, 1e4]), np.array(2.0)
+    assert ops.OPS["quantize"](input=x, scale=scale, output_dtype=kind).tolist() == want
+
+
+@pytest.mark.parametrize(("per_class", "want"), [(False, [1, 3]), (True, [1, 0, 3])])
+def test_boxes_that_overlap_a_better_one_are_left_out(per_class: bool, want: list[int]) -> None:
+    boxes = np.array([[[0, 0, 2, 2], [0, 0, 2, 2], [9, 9, 2, 2], [0.1, 5, 2, 2]]], dtype=np.float64)
+    scores = np.array([[[0.5, 0.1], [0.2, 0.9], [0.1, 0.05], [0.3, 0.4]]])
+    operands = {"boxes": boxes, "scores": scores, "iou_threshold": np.array(0.5), "max_boxes": np.array(3)}
+    rules = {"score_threshold": np.array(0.2), "per_class_suppression": np.array(per_class)}
+    chosen, rated, places, counts = run("non_maximum_suppression", {**operands, **rules})
+    missing = 3 - len(want)
+    assert places.tolist() == [[*want, *[-1] * missing]]
+    assert chosen.tolist() == [[*boxes[0][want].tolist(), *[[0.0] * 4] * missing]]
+    assert rated.tolist() == [[*scores[0][want].tolist(), *[[0.0] * 2] * missing]]
+    assert counts.tolist() == [len(want)]
