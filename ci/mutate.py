@@ -97,6 +97,7 @@ _EMULATOR = (
     "tests/test_bounds.py",
     "tests/emulator",
     "tests/test_hostile_packages.py",
+    "tests/test_calibrate.py",
 )
 
 

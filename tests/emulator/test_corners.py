@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mish_guard.engines.emulator import mlprogram, neuralnetwork, specification
+from mish_guard.engines.emulator import mlprogram, neuralnetwork, sequence, specification
 from mish_guard.engines.emulator.arithmetic import Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
@@ -136,3 +136,12 @@ def test_a_shape_is_spelled_as_it_is_declared() -> None:
     assert spelled(shape=(3,)) == "(3,)"
     assert spelled(shape=(None, 3)) == "(?, 3)"
     assert spelled(shape=None, sizes=(((2, 2), (3, 3)), ((4, 4), (5, 5)))) == "(2, 3) or (4, 5)"
+
+
+def test_a_pruned_graph_keeps_the_inputs_that_its_output_needs() -> None:
+    names = {name: Tensor(name=name, dtype=DType.FP16, shape=None) for name in ("x", "unused", "y", "other")}
+    relu = Node(op="relu", name="y", operands={"x": Ref("x")}, outputs=(names["y"],))
+    other = Node(op="relu", name="other", operands={"x": Ref("unused")}, outputs=(names["other"],))
+    graph = Graph(inputs=(names["x"], names["unused"]), constants={}, nodes=(relu, other), outputs=("y", "other"))
+    left = sequence.pruned(graph, "y")
+    assert (left.inputs, left.nodes, left.outputs) == ((names["x"],), (relu,), ("y",))

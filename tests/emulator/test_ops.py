@@ -454,3 +454,19 @@ def test_boxes_that_overlap_a_better_one_are_left_out(per_class: bool, want: lis
     assert chosen.tolist() == [[*boxes[0][want].tolist(), *[[0.0] * 4] * missing]]
     assert rated.tolist() == [[*scores[0][want].tolist(), *[[0.0] * 2] * missing]]
     assert counts.tolist() == [len(want)]
+
+
+def test_what_is_cut_off_is_cut_off_where_it_is_said() -> None:
+    x = np.arange(24.0).reshape(1, 1, 4, 6)
+    (cut,) = run("crop", {"x": x, "crop_height": np.array([1, 2]), "crop_width": np.array([3, 1])})
+    assert cut.tolist() == [[[[9.0, 10.0]]]]
+    parts = x.reshape(1, 1, 2, 2, 3, 2).transpose(3, 5, 0, 1, 2, 4).reshape(4, 1, 2, 3)
+    sizes = {"block_shape": np.array([2, 2]), "crops": np.array([[1, 2], [3, 1]])}
+    (back,) = run("batch_to_space", {"x": parts, **sizes})
+    assert back.tolist() == [[[[9.0, 10.0]]]]
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_a_single_sample_lies_in_the_middle_or_at_the_first_corner(size: int) -> None:
+    assert ops.resize.grid("ALIGN_CORNERS", size, 1).tolist() == [(size - 1) / 2]
+    assert ops.resize.grid("STRICT_ALIGN_CORNERS", size, 1).tolist() == [0.0]
