@@ -309,7 +309,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     """Finds one module, edited."""
 
     def __init__(self, path: Path, code: CodeType) -> None:
-        self.name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        self.name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         self._path, self._code = path, code
 
     def find_spec(
@@ -318,8 +318,10 @@ class _Finder(importlib.abc.MetaPathFinder):
         del path, target
         if fullname != self.name:
             return None
+        inner = [str(self._path.parent)] if self._path.name == "__init__.py" else None
+        loader = _Edited(fullname, self._path, self._code)
         return importlib.util.spec_from_file_location(
-            fullname, self._path, loader=_Edited(fullname, self._path, self._code)
+            fullname, self._path, loader=loader, submodule_search_locations=inner
         )
 
 

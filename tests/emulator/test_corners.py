@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mish_guard.engines.emulator import mlprogram, neuralnetwork, sequence, specification
+from mish_guard.engines.emulator import mlprogram, neuralnetwork, replay, sequence, specification
 from mish_guard.engines.emulator.arithmetic import Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
@@ -145,3 +145,9 @@ def test_a_pruned_graph_keeps_the_inputs_that_its_output_needs() -> None:
     graph = Graph(inputs=(names["x"], names["unused"]), constants={}, nodes=(relu, other), outputs=("y", "other"))
     left = sequence.pruned(graph, "y")
     assert (left.inputs, left.nodes, left.outputs) == ((names["x"],), (relu,), ("y",))
+
+
+def test_many_numbers_are_told_by_the_first_and_how_many_they_are() -> None:
+    assert replay._numbers(np.array([[1.0, 0.1]])) == "1, 0.0999755859"
+    assert replay._numbers(np.arange(9.0)) == "0, 1, 2, 3, 4, 5, 6, 7, … (9 values)"
+    assert replay._numbers(np.arange(8.0)) == "0, 1, 2, 3, 4, 5, 6, 7"

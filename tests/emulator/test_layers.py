@@ -336,8 +336,13 @@ def test_a_padding_that_is_not_set_is_refused() -> None:
     def pooling(layer: Any) -> None:
         layer.pooling.kernelSize.extend([2, 2])
 
-    with pytest.raises(UnsupportedOpError, match="padding unset"):
-        neuralnetwork.read(_net(pooling, ("x", (1, 1, 2, 2))))
+    def everything(layer: Any) -> None:
+        layer.pooling.globalPooling = True
+        layer.pooling.includeLastPixel.SetInParent()
+
+    for fill, words in ((pooling, "padding unset"), (everything, "padding includeLastPixel")):
+        with pytest.raises(UnsupportedOpError, match=words):
+            neuralnetwork.read(_net(fill, ("x", (1, 1, 2, 2))))
 
 
 def test_an_input_may_have_any_size_of_its_range() -> None:
