@@ -446,7 +446,9 @@ def _sample(*, is_written: bool) -> int:
     unexplained = [each for each in alive if (each[0], each[1].words) not in explained]
     sys.stdout.write("".join(f"{file}: survived: {edit.words}\n" for file, edit in unexplained))
     killed = SAMPLE - len(alive)
-    words = f"Of the other files of `{SAMPLED}` {SAMPLE} of {number:,} edits were drawn (`--sample`): {killed} killed, "
+    words = (
+        f"Of the other files of `{SAMPLED}` {SAMPLE} of {number:,} edits were drawn\n(`--sample`): {killed} killed, "
+    )
     words += f"{len(alive) - len(unexplained)} explained, {len(unexplained)} survived.\n"
     sys.stdout.write(words)
     if is_written:
