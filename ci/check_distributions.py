@@ -50,7 +50,10 @@ def _wheels(folder: Path, tracked: set[str]) -> Iterable[str]:
 
 
 def _sdists(folder: Path, tracked: set[str]) -> Iterable[str]:
-    for path in sorted(folder.glob("*.tar.gz")):
+    paths = sorted(folder.glob("*.tar.gz"))
+    if not paths:
+        yield f"there is no sdist in {folder}"
+    for path in paths:
         top = path.name.removesuffix(".tar.gz")
         with tarfile.open(path) as archive:
             held = {each.name.removeprefix(f"{top}/") for each in archive if not each.isdir()}

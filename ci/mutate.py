@@ -327,8 +327,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 def _warm(tests: Sequence[str]) -> None:
     """Import here what the tests import, so that no fork has to, but for what every fork imports with its edit."""
-    found = [ROOT / each.split("::")[0] for each in tests]
-    for path in (found for each in found for found in (sorted(each.glob("*.py")) if each.is_dir() else [each])):
+    named = [ROOT / each.split("::")[0] for each in tests]
+    for path in (file for each in named for file in (sorted(each.glob("*.py")) if each.is_dir() else [each])):
         importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     if any("emulator" in each for each in tests):
         importlib.import_module("coremltools")  # what its tests convert or write with
@@ -392,6 +392,8 @@ def _await(running: dict[int, Edit], alive: list[Edit]) -> None:
     if status == 0:
         alive.append(edit)
         sys.stderr.write(f"survived: {edit.words}\n")
+    elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:  # counts as killed: say so, it may be busy
+        sys.stderr.write(f"ended after {SECONDS} s: {edit.words}\n")
 
 
 def _pass(path: Path, code: CodeType, tests: Sequence[str]) -> bool:

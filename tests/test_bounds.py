@@ -128,7 +128,7 @@ def test_the_table_of_accuracies_is_the_published_one() -> None:
 
 
 def _of_one(op: str, operands: Mapping[str, Any], gives: DType = DType.FP16) -> Graph:
-    """A graph of one operation on x and y, and z that says where."""
+    """A graph of one operation on x and y."""
     names = [Tensor(name=name, dtype=DType.FP16, shape=None) for name in ("x", "y")]
     output = Tensor(name="out", dtype=gives, shape=None)
     node = Node(op=op, name="out", operands=operands, outputs=(output,))

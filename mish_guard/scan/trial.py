@@ -196,7 +196,8 @@ def _typed(values: Array, dtype: DType) -> Array:
         return fp16.to_fp16(values)
     if dtype is DType.FP32:
         return values.astype(np.float32)
-    return values
+    # The evaluation's own arrays are nobody's to write to, the model's constants among them.
+    return np.array(values) if isinstance(values, np.ndarray) else values
 
 
 def _random(graph: Graph, seed: str) -> dict[str, Array]:

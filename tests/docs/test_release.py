@@ -98,6 +98,17 @@ def test_a_file_too_few_or_too_many_is_named(tmp_path: Path, capsys: pytest.Capt
     assert "mish_guard-1.tar.gz lacks LICENSE" in told
 
 
+@pytest.mark.parametrize(("kind", "file"), [("wheel", "*.whl"), ("sdist", "*.tar.gz")])
+def test_a_distribution_that_is_not_there_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, file: str
+) -> None:
+    root = _distributions(tmp_path)
+    (missing,) = (root / "dist").glob(file)
+    missing.unlink()
+    assert CHECK["main"]([str(root / "dist")], root) == 1
+    assert f"there is no {kind} in " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

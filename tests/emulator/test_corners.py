@@ -12,6 +12,7 @@ from mish_guard.engines.emulator.arithmetic import Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
 from mish_guard.errors import UnsupportedOpError
+from mish_guard.scan import trial
 
 
 def _of_image(space: str, feature: str = "") -> Any:
@@ -151,3 +152,18 @@ def test_many_numbers_are_told_by_the_first_and_how_many_they_are() -> None:
     assert replay._numbers(np.array([[1.0, 0.1]])) == "1, 0.0999755859"
     assert replay._numbers(np.arange(9.0)) == "0, 1, 2, 3, 4, 5, 6, 7, … (9 values)"
     assert replay._numbers(np.arange(8.0)) == "0, 1, 2, 3, 4, 5, 6, 7"
+
+
+def test_what_a_prediction_gives_is_the_callers_to_write_to() -> None:
+    given, half = (Tensor(name=name, dtype=DType.FP16, shape=(1, 2)) for name in ("x", "half"))
+    place = Tensor(name="place", dtype=DType.INT, shape=(1,))
+    where: dict[str, Any] = {"x": Ref("x"), "axis": np.array(1), "keep_dims": np.array(False)}
+    nodes = (
+        Node(op="relu", name="half", operands={"x": Ref("x")}, outputs=(half,)),
+        Node(op="reduce_argmax", name="place", operands=where, outputs=(place,)),
+    )
+    stored = np.array([5])
+    graph = Graph(inputs=(given,), constants={"stored": stored}, nodes=nodes, outputs=("half", "place", "stored"))
+    for array in trial.predict(graph, {"x": np.ones((1, 2), np.float16)}, "ane").values():
+        array[...] = 7
+    assert stored.tolist() == [5]
