@@ -74,6 +74,7 @@ def _formulas() -> str:
     return _digest(ceiling, *_texts(Path(numerics.__file__).parent, _NUMERICS))
 
 
+@functools.cache
 def _texts(folder: Path, names: tuple[str, ...]) -> list[str]:
     """The text of modules; a package is all that is in it."""
     paths = [path for name in names for path in (*folder.glob(f"{name}.py"), *sorted((folder / name).glob("*.py")))]

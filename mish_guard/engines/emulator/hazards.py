@@ -52,6 +52,19 @@ class Call:
         """Whether no sum of products here can reach the limit, whatever the order; so it is neither inf nor NaN."""
         return self.op in PRODUCTS and products.bound(self.op, self.operands) < ROUNDS_TO_LIMIT
 
+    @functools.cached_property
+    def argument(self) -> Array:
+        """What a logarithm is taken of: x and the epsilon that is added to it, in half precision."""
+        return fast.rounded(np.asarray(self.x + float(self.operands.get("epsilon", 0.0))))
+
+    @functools.cached_property
+    def unshifted_sum(self) -> Array:
+        """The sum of exponentials, each rounded, in half precision."""
+        axes = self.operands.get("axes")
+        over = None if axes is None else tuple(int(axis) for axis in np.atleast_1d(axes))
+        terms = fast.rounded(np.exp(self.x))
+        return fast.rounded(np.asarray(terms.sum(axis=over, keepdims=bool(self.operands.get("keep_dims", False)))))
+
 
 # A rule takes the call and an operand or a result, and gives what the engine makes of it.
 Rule = Callable[[Call, Array], Array]
@@ -104,8 +117,7 @@ def subnormals_flushed(call: Call, values: Array) -> Array:
 def softplus_composed(call: Call, result: Array) -> Array:
     """Native softplus is exp, add 1 and log in half precision: the mechanism inferred in F55."""
     del result
-    e = fp16.to_fp16(np.exp(call.x)).astype(np.float64)
-    return np.asarray(np.log(fp16.to_fp16(e + 1.0).astype(np.float64)))
+    return np.asarray(np.log(fast.rounded(fast.rounded(np.exp(call.x)) + 1.0)))
 
 
 @_hazard("softplus")
@@ -117,9 +129,8 @@ def softplus_cliff(call: Call, result: Array) -> Array:
 @_hazard("log", "reduce_log_sum_exp")
 def log_of_zero(call: Call, result: Array) -> Array:
     """log(0) is -45440 (F39)."""
-    if call.op == "log":
-        return np.where(fp16.to_fp16(_argument(call)) == 0, LOG_OF_ZERO, result)
-    return np.where(_unshifted_sum(call) == 0, LOG_OF_ZERO, result)
+    summed = call.argument if call.op == "log" else call.unshifted_sum
+    return np.where(summed == 0, LOG_OF_ZERO, result)
 
 
 @_hazard("log")
@@ -129,13 +140,13 @@ def log_of_infinity(call: Call, result: Array) -> Array:
     Inferred from F5 and F55: log(1 + exp(x)) written out falls off the same cliff as softplus (C1).
     """
     has_offset = float(call.operands.get("epsilon", 0.0)) >= fp16.MIN_SUBNORMAL
-    return np.where(fp16.to_fp16(_argument(call)) >= (LIMIT if has_offset else np.inf), 0.0, result)
+    return np.where(call.argument >= (LIMIT if has_offset else np.inf), 0.0, result)
 
 
 @_hazard("reduce_log_sum_exp")
 def log_sum_exp_overflow(call: Call, result: Array) -> Array:
     """reduce_log_sum_exp is 0 once its sum, taken without a shift by the maximum, exceeds 65504 (F19, F20, F22)."""
-    return np.where(_unshifted_sum(call) <= fp16.MAX_FINITE, result, 0.0)
+    return np.where(call.unshifted_sum <= fp16.MAX_FINITE, result, 0.0)
 
 
 @_hazard("inverse", "real_div", "rsqrt", "sqrt")
@@ -189,15 +200,3 @@ def overflow(values: Array) -> Array:
     if not values.min() > -ROUNDS_TO_LIMIT:  # NaN says nothing of the others
         limited[values <= -ROUNDS_TO_LIMIT] = -np.inf
     return limited
-
-
-def _argument(call: Call) -> Array:
-    return np.asarray(call.x + float(call.operands.get("epsilon", 0.0)))
-
-
-def _unshifted_sum(call: Call) -> Array:
-    """The sum of exponentials, each rounded, in half precision."""
-    axes = call.operands.get("axes")
-    over = None if axes is None else tuple(int(axis) for axis in np.atleast_1d(axes))
-    terms = fp16.to_fp16(np.exp(call.x)).astype(np.float64)
-    return fp16.to_fp16(terms.sum(axis=over, keepdims=bool(call.operands.get("keep_dims", False))))
