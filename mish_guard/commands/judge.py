@@ -6,6 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,11 +14,14 @@ from mish_guard import files
 from mish_guard.commands import screen
 from mish_guard.errors import ExitCode
 from mish_guard.judge import defects, verdict
-from mish_guard.report import faces, facts
+from mish_guard.records import Run
+from mish_guard.report import facts
 from mish_guard.report.facts import Facts
 from mish_guard.report.formats import Format
-from mish_guard.results import baseline, curves, run_file
-from mish_guard.results.curves import Curves
+from mish_guard.results import baseline, run_file
+
+if TYPE_CHECKING:
+    from mish_guard.results.curves import Curves
 
 
 def judge(results: Path, *, baselines: Path, base: Path | None, form: Format) -> ExitCode:
@@ -32,8 +36,10 @@ def report(results: Path, *, baselines: Path, base: Path | None, form: Format, o
 
     Ends with 0 whatever the verdict: the report is what was asked for.
     """
-    told, kept = _told(results, baselines, base)
-    content = faces.write(told, kept, form)
+    from mish_guard.report import faces  # with all that draws
+
+    told, run = _told(results, baselines, base)
+    content = faces.write(told, _kept(results, run), form)
     if out is None:
         click.echo(content, nl=False)
     else:
@@ -44,15 +50,25 @@ def report(results: Path, *, baselines: Path, base: Path | None, form: Format, o
 
 def report_all(results: Path, *, baselines: Path, base: Path | None, folder: Path) -> None:
     """Write every face of a results file into a folder."""
-    told, kept = _told(results, baselines, base)
-    faces.write_all(told, kept, folder)
+    from mish_guard.report import faces
+
+    told, run = _told(results, baselines, base)
+    faces.write_all(told, _kept(results, run), folder)
 
 
-def _told(results: Path, baselines: Path, base: Path | None) -> tuple[Facts, Curves]:
+def _told(results: Path, baselines: Path, base: Path | None) -> tuple[Facts, Run]:
+    """What there is to tell of a results file, and the run in it."""
     with without_collector():
         run = run_file.read_run(results)
         judgement = verdict.judge(run, baseline.load_for(run, baselines, base), defects.load_defects())
-        return facts.gather(judgement), curves.read(results.with_name(curves.NAME), run)
+        return facts.gather(judgement), run
+
+
+def _kept(results: Path, run: Run) -> Curves:
+    """The curves that lie beside a results file."""
+    from mish_guard.results import curves
+
+    return curves.read(results.with_name(curves.NAME), run)
 
 
 @contextlib.contextmanager

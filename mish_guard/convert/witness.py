@@ -76,6 +76,7 @@ class _OnlyCoremltools(importlib.abc.MetaPathFinder):
 
 def main() -> None:
     """Read the order, import, say hello when the court wants it, and convert until there are no more recipes."""
+    gc.disable()  # what is imported stays; `_freeze` turns it on
     order: _Order = json.loads(sys.stdin.readline())
     sys.argv = [""]
     os.chdir(order["folder"])
@@ -158,9 +159,9 @@ def _hello(tree: str | None) -> Mapping[str, object]:
 
 def _freeze() -> None:
     """coremltools collects garbage after each conversion, which would walk all that has been loaded."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_TO_COLLECT)
+    gc.enable()
 
 
 def _load_export(*, exports: bool) -> None:

@@ -8,6 +8,7 @@ for the tests of this package: `pytest --pyargs mish_guard.matrix`.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -104,8 +105,11 @@ def _session(order: Order, config: pytest.Config) -> Session:
     config.add_cleanup(parties.close)
     if not config.option.collectonly:
         parties.summon()
+    gc.disable()  # what is imported stays
     from mish_guard.matrix.session import Session  # with torch
 
+    gc.freeze()
+    gc.enable()
     return Session(order, config.option, engine, parties)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
-import gc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -48,8 +47,6 @@ class Session:
             own = networks.own(name)
             if own is not None:
                 own.check()
-        # The collector would walk everything that torch loaded, over and over.
-        gc.freeze()
         self._code = _code_digest()
         self._controls_error = _controls_error(order.controls)
         self.measurements: dict[str, Measurement] = {}
