@@ -1,41 +1,52 @@
 """Edit the code that judges, one place at a time, and see whether the tests that guard it fall.
 
-    python ci/mutate.py [--write] [FILE…]    --write: also put the rows of these files into docs/trust.md
-    python ci/mutate.py --sample [--write]   some edits of all other files of the emulator, the same ones each time
-    python ci/mutate.py --check              edit nothing: 1 if docs/trust.md does not have today's files and edits
+    python ci/mutate.py [--write] [FILE…]    --write: also put what came out into docs/trust.md and ci/survivors.yml
+    python ci/mutate.py --check              edit nothing: 1 if these do not have today's files and edits
 
-An edit that no test sees is a survivor, and ends this with 1 unless ci/mutants.yml says why none can. Each is tried in
-a fork of this process: its module is compiled from the edited tree, no file changes. mutmut leaves alone what stands
-outside of functions, here half of the rules, and cosmic-ray starts Python for each edit; hence this file.
-
-Not edited: annotations, names of types, decorators, docstrings, and words for a reader (strings with a blank, text of
-f-strings).
+An edit that no test sees is a survivor, and ends this with 1 unless ci/mutants.yml says why none can or
+ci/survivors.yml has it already. The tests of a file run once, to see which of them come by which line; then each edit
+is tried in a fork of its own with those that come by its line. An edit of a function is put into the function as it
+lives; one of what a module does when it is imported is tried with the module imported anew. No file changes. mutmut
+leaves alone what stands outside of functions, here half of the rules, and cosmic-ray starts Python for each edit; hence
+this file. `edits.py` makes the edits.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
+import gc
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import os
-import random
+import pickle
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, ModuleType
-from typing import Any, cast
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import pytest
 import yaml
+from edits import Edit, edits, tree_and_edits
+
+_T = TypeVar("_T")
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "trust.md"
+EXPLAINED, SURVIVORS = ROOT / "ci" / "mutants.yml", ROOT / "ci" / "survivors.yml"
+SURVIVORS_HEAD = (
+    "# Edits that no test sees, as python ci/mutate.py --write found them; each is a test that could be written.\n"
+)
 START, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
-SAMPLED_END = "<!-- end of sample -->"
 HEAD = "| file | edits | killed | explained | survived |\n|---|---|---|---|---|\n"
 AT_ONCE = 2
 SECONDS = 300
@@ -58,239 +69,340 @@ _STORED = (
     "tests/results/test_curves.py",
     "tests/results/test_measurement_files.py",
 )
-_EVIDENCE = "tests/test_calibrate.py::test_no_profile_contradicts_a_measurement"
-_HAZARDS = ("tests/test_hazards.py", "tests/test_assumptions.py", "tests/test_fast.py", _EVIDENCE)
-_READER = ("tests/emulator/test_reader.py", "tests/emulator/test_fields.py", "tests/test_hostile_packages.py")
-# The tests that guard a file, those that were written for it first.
-GUARDS = {
-    "mish_guard/engines/emulator/blobs.py": ("tests/emulator/test_blobs.py", *_READER),
-    "mish_guard/engines/emulator/fields.py": _READER,
-    "mish_guard/engines/emulator/hazards.py": _HAZARDS,
-    "mish_guard/engines/emulator/profiles.py": _HAZARDS,
-    "mish_guard/engines/emulator/reader.py": _READER,
-    "mish_guard/judge/baseline_diff.py": ("tests/judge/test_defects_and_findings.py", *_JUDGE),
-    "mish_guard/judge/compare.py": ("tests/judge/test_compare.py", *_JUDGE),
-    "mish_guard/judge/defects.py": ("tests/judge/test_defects_and_findings.py", *_JUDGE),
-    "mish_guard/judge/findings.py": ("tests/judge/test_defects_and_findings.py", *_JUDGE),
-    "mish_guard/judge/rules.py": ("tests/judge/test_rules.py", *_JUDGE),
-    "mish_guard/judge/status.py": ("tests/judge/test_status.py", *_JUDGE),
-    "mish_guard/judge/verdict.py": ("tests/judge/test_rules.py", *_JUDGE),
-    "mish_guard/numerics/ceiling.py": (*_NUMBERS, *_JUDGE),
-    "mish_guard/numerics/figures.py": _NUMBERS,
-    "mish_guard/numerics/fp16.py": _NUMBERS,
-    "mish_guard/numerics/reference.py": _NUMBERS,
-    "mish_guard/results/baseline.py": _STORED,
-    "mish_guard/results/curves.py": _STORED,
-    "mish_guard/results/measurement.py": _STORED,
-    "mish_guard/results/run_file.py": _STORED,
-}
-
-# What a sample is drawn from, how many, and the tests that guard it.
-SAMPLED = "mish_guard/engines/emulator"
-SAMPLE = 60
-SEED = 2359
 _EMULATOR = (
-    "tests/emulator/test_ops.py",
-    "tests/emulator/test_layers.py",
-    *_HAZARDS,
+    "tests/emulator",
+    "tests/test_hazards.py",
+    "tests/test_assumptions.py",
+    "tests/test_fast.py",
     "tests/test_culprit.py",
     "tests/test_bounds.py",
-    "tests/emulator",
     "tests/test_hostile_packages.py",
     "tests/test_calibrate.py",
 )
+# The tests that guard the files of a folder.
+FOLDERS = {
+    "mish_guard/engines/emulator": _EMULATOR,
+    "mish_guard/judge": _JUDGE,
+    "mish_guard/numerics": (*_NUMBERS, *_JUDGE),
+    "mish_guard/results": _STORED,
+}
 
 
-@dataclass(frozen=True, eq=False)
-class Edit:
-    """One place in a tree with what to put there: field `name` of `owner`, its element `index` in a list."""
+def guarded() -> dict[str, tuple[str, ...]]:
+    """Every file that is edited, with the tests that guard it."""
+    return {
+        str(path.relative_to(ROOT)): tests
+        for folder, tests in FOLDERS.items()
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if any(edits(path.read_text(encoding="utf-8")))
+    }
 
-    owner: ast.AST
-    name: str
-    index: int | None
-    old: ast.AST
-    new: ast.AST
-    line: str
 
-    @property
-    def words(self) -> str:
-        """The line and what becomes of the place, as ci/mutants.yml names it."""
-        return f"{self.line} ⟶ {_short(self.old)} ⟶ {_short(self.new)}"
+# A function: its file, its name, and the line on which it begins.
+_Place: TypeAlias = tuple[str, str, int]
+_Line: TypeAlias = tuple[str, int]
 
-    def put(self, node: ast.AST) -> None:
-        """Let `node` stand at the place."""
-        if self.index is None:
-            setattr(self.owner, self.name, node)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Try:
+    """One edit of a file, with the module as it then is, and the lines of the statement that is edited."""
+
+    file: str
+    edit: Edit
+    code: CodeType
+    lines: Collection[_Line]
+    # What to put into functions that live: where each begins, and its new code. None: the edit is one of the import.
+    functions: Mapping[_Place, CodeType] | None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What tests came by: seconds of each by its id, those that came by each line, what was called on import."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    lines: dict[_Line, set[str]] = field(default_factory=lambda: defaultdict(set))
+    on_import: set[_Place] = field(default_factory=set)
+
+
+def _tries(file: str) -> list[_Try]:
+    """Every edit of a file, in the order of its text."""
+    path = ROOT / file
+    tree, found = tree_and_edits(path.read_text(encoding="utf-8"))
+    plain, statements = compile(tree, path, "exec"), _statements(tree)
+    places = Counter(map(_place, _all_in(plain)))
+    tries = []
+    for edit in found:
+        code = _compiled(tree, edit, path)
+        lines = [(str(path), line) for line in statements.get(getattr(edit.old, "lineno", 0), ())]
+        functions = _changed(plain, code)
+        if any(places[each] > 1 for each in functions or ()):  # lambdas on one line
+            functions = None
+        tries.append(_Try(file=file, edit=edit, code=code, lines=lines, functions=functions))
+    return tries
+
+
+def _compiled(tree: ast.Module, edit: Edit, path: Path) -> CodeType:
+    edit.put(ast.copy_location(edit.new, edit.old) if hasattr(edit.old, "lineno") else edit.new)
+    code = compile(ast.fix_missing_locations(tree), path, "exec")
+    edit.put(edit.old)
+    return code
+
+
+def _statements(tree: ast.Module) -> dict[int, range]:
+    """The lines of the innermost statement on each line; of one with a body, those before the body."""
+    found: dict[int, range] = {}
+    for node in ast.walk(tree):  # what is inside comes later
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            last = body[0].lineno - 1 if body else node.end_lineno or node.lineno
+            lines = range(node.lineno, max(last, node.lineno) + 1)
+            found.update(dict.fromkeys(lines, lines))
+    return found
+
+
+def _changed(old: CodeType, new: CodeType) -> dict[_Place, CodeType] | None:
+    """The outermost functions that an edit changes; None if it changes what a module or a class does by itself."""
+    if _own(old) != _own(new):
+        return None
+    changed: dict[_Place, CodeType] = {}
+    for before, after in zip(_inner(old), _inner(new), strict=True):
+        if before.co_flags & inspect.CO_OPTIMIZED:
+            if _whole(before) != _whole(after):
+                changed[_place(before)] = after
         else:
-            getattr(self.owner, self.name)[self.index] = node
+            inside = _changed(before, after)
+            if inside is None:
+                return None
+            changed.update(inside)
+    return changed
 
 
-def _short(node: ast.AST) -> str:
-    text = " ".join(ast.unparse(node).split())
-    return text if len(text) <= 60 else f"{text[:40]} … {text[-16:]}"
+def _inner(code: CodeType) -> list[CodeType]:
+    return [each for each in code.co_consts if isinstance(each, CodeType)]
 
 
-_UNTOUCHED = frozenset({"annotation", "returns", "decorator_list", "type_params"})
-_ORDER: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
-    ast.Lt: (ast.LtE, ast.GtE),
-    ast.LtE: (ast.Lt, ast.Gt),
-    ast.Gt: (ast.GtE, ast.LtE),
-    ast.GtE: (ast.Gt, ast.Lt),
-    ast.Eq: (ast.NotEq,),
-    ast.NotEq: (ast.Eq,),
-    ast.Is: (ast.IsNot,),
-    ast.IsNot: (ast.Is,),
-    ast.In: (ast.NotIn,),
-    ast.NotIn: (ast.In,),
-}
-_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift,
-}
-_OTHER_CALLS = {"max": "min", "min": "max", "any": "all", "all": "any", "sorted": "list"}
+def _all_in(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for each in _inner(code):
+        yield from _all_in(each)
 
 
-def edits(source: str) -> Iterator[Edit]:
-    """Every edit of a module, in the order of its text, all of one tree, which is to be compiled edited."""
-    yield from tree_and_edits(source)[1]
+def _own(code: CodeType) -> tuple[object, ...]:
+    """What a piece of code does itself, without the functions in it; 1 and True are not the same."""
+    plain = tuple(repr(each) for each in code.co_consts if not isinstance(each, CodeType))
+    return code.co_code, plain, len(_inner(code)), code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
 
 
-def tree_and_edits(source: str) -> tuple[ast.Module, list[Edit]]:
-    """The tree of a module and every edit of it."""
-    tree, lines = ast.parse(source), source.splitlines()
-    return tree, [
-        Edit(owner, name, index, old, new, lines[getattr(old, "lineno", 1) - 1].strip())
-        for owner, name, index, old in _places(tree)
-        for new in _others(old, name)
-    ]
+def _whole(code: CodeType) -> tuple[object, ...]:
+    return _own(code), *map(_whole, _inner(code))
 
 
-def _places(owner: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
-    for name, value in ast.iter_fields(owner):
-        if name in _UNTOUCHED:
-            continue
-        for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if isinstance(child, ast.AST) and not _is_left_alone(child, owner):
-                yield owner, name, index, child
-                yield from _places(child)
+def _place(code: CodeType) -> _Place:
+    return code.co_filename, code.co_name, code.co_firstlineno
 
 
-def _is_left_alone(node: ast.AST, owner: ast.AST) -> bool:
-    """Docstrings, what a module offers by `*`, names of types, and the words of an f-string."""
-    if isinstance(node, ast.Assign):
-        is_type = ast.unparse(node.value).startswith(("TypeVar(", "Callable["))
-        return is_type or ast.unparse(node.targets[0]) == "__all__"
-    if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant)
-    return isinstance(owner, ast.JoinedStr) and isinstance(node, ast.Constant) and not _is_format(owner)
+class _Session:
+    """A plugin of pytest that tries edits with the tests that were collected, in place of running them.
+
+    `seen` and `alive`, the places of the survivors in `tries`, are there when pytest ends; `left` are those tries that
+    need an import of their own.
+    """
+
+    def __init__(self, tries: Sequence[_Try]) -> None:
+        self._tries = tries
+        self._files = {str(ROOT / each.file) for each in tries}
+        self.seen = _Seen()
+        self.alive: list[int] = []
+        self.left: list[int] = []
+
+    def pytest_sessionstart(self) -> None:
+        """Before the tests are imported."""
+        sys.settrace(self._note_a_call)
+
+    def _note_a_call(self, frame: FrameType, event: str, arg: object) -> None:
+        del event, arg
+        if frame.f_code.co_filename in self._files:
+            self.seen.on_import.add(_place(frame.f_code))
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run the tests once, then those that matter for each edit."""
+        sys.settrace(None)
+        called = self.seen.on_import
+        self.seen = _in_a_fork(lambda: _run_once(session, self._files))
+        self.seen.on_import = called
+        items = {item.nodeid: item for item in session.items}
+        living = _living(self._files)
+        forks = _Forks()
+        for number, each in enumerate(self._tries):
+            if each.functions is None or not _can_be_put(each.functions, living, called):
+                self.left.append(number)
+                continue
+            wanted = [items[name] for name in _in_order(_came_by(self.seen, each.lines), self.seen.seconds)]
+            forks.start(number, functools.partial(_try_here, session, wanted, each.functions, living))
+        self.alive = forks.ended_well()
+        return True
 
 
-def _is_format(node: ast.JoinedStr) -> bool:
-    return len(node.values) == 1 and isinstance(node.values[0], ast.Constant)
+def _run_once(session: pytest.Session, files: Collection[str]) -> _Seen:
+    """What each test comes by, were it alone; leaves with 1 where one fails."""
+    seen = _Seen()
+    caches = _caches(files)
+    for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+        name = item.nodeid
+
+        def on_line(frame: FrameType, event: str, arg: object, name: str = name) -> Any:
+            del event, arg
+            seen.lines[frame.f_code.co_filename, frame.f_lineno].add(name)
+            return on_line
+
+        def on_call(frame: FrameType, event: str, arg: object, on_line: Any = on_line) -> Any:
+            return on_line(frame, event, arg) if frame.f_code.co_filename in files else None
+
+        for cache in caches:  # what another test left there, this one would not come by
+            cache.cache_clear()
+        started = time.perf_counter()
+        sys.settrace(on_call)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        sys.settrace(None)
+        seen.seconds[name] = time.perf_counter() - started
+        if session.testsfailed:
+            msg = f"{name} fails without an edit"
+            raise RuntimeError(msg)
+    return _Seen(seconds=seen.seconds, lines=seen.lines)
 
 
-def _others(node: ast.AST, field: str) -> Iterator[ast.AST]:
-    """What may stand in place of a node in a field of its owner."""
-    yield from _CHANGES.get(type(node), _nothing)(node)
-    if field in ("test", "ifs") and not isinstance(node, ast.Compare | ast.UnaryOp | ast.BoolOp):
-        yield ast.UnaryOp(ast.Not(), cast("ast.expr", node))
+def _caches(files: Collection[str]) -> list[Any]:
+    """What the functions of the files remember."""
+    caches = [each for each in gc.get_objects() if type(each) is functools._lru_cache_wrapper]  # noqa: SLF001
+    cached = ((each, getattr(each.__wrapped__, "__code__", None)) for each in caches)
+    return [each for each, code in cached if code is not None and code.co_filename in files]
 
 
-def _nothing(_: Any) -> Iterator[ast.AST]:
-    yield from ()
+def _came_by(seen: _Seen, lines: Collection[_Line]) -> set[str]:
+    return set().union(*(seen.lines.get(each, ()) for each in lines))
 
 
-def _constants(node: ast.Constant) -> Iterator[ast.AST]:
-    yield from (ast.Constant(value) for value in _values(node.value))
+def _in_order(names: Collection[str], seconds: Mapping[str, float]) -> list[str]:
+    """One case of each test first, then another of each; the quick ones before the slow ones."""
+    cases: Counter[str] = Counter()
+    turn = {}
+    for name in sorted(names, key=lambda each: (seconds[each], each)):
+        test = name.partition("[")[0]
+        turn[name] = cases[test]
+        cases[test] += 1
+    return sorted(names, key=lambda each: (turn[each], seconds[each], each))
 
 
-def _junctions(node: ast.BoolOp) -> Iterator[ast.AST]:
-    yield ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
-    for rest in _without_one(node.values):
-        yield rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
+def _living(files: Collection[str]) -> dict[_Place, list[FunctionType]]:
+    """Every function of the files as it lives in this process, by its place."""
+    found = defaultdict(list)
+    for each in gc.get_objects():
+        if type(each) is FunctionType and each.__code__.co_filename in files:
+            found[_place(each.__code__)].append(each)
+    return found
 
 
-def _operators(node: ast.BinOp) -> Iterator[ast.AST]:
-    if type(node.op) in _OPERATORS:
-        yield ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right)
+def _can_be_put(
+    functions: Mapping[_Place, CodeType], living: Mapping[_Place, list[FunctionType]], called: Collection[_Place]
+) -> bool:
+    """Whether each lives and was not called yet, so that nothing is left of what it did before."""
+    return all(
+        place in living
+        and place not in called
+        and all(each.__code__.co_freevars == code.co_freevars for each in living[place])
+        for place, code in functions.items()
+    )
 
 
-def _displays(node: ast.Tuple | ast.List | ast.Set) -> Iterator[ast.AST]:
-    if isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
-        for rest in _without_one(node.elts):
-            yield ast.Set(rest) if isinstance(node, ast.Set) else type(node)(rest, ast.Load())
+def _try_here(
+    session: pytest.Session,
+    items: Sequence[pytest.Item],
+    functions: Mapping[_Place, CodeType],
+    living: Mapping[_Place, list[FunctionType]],
+) -> bool:
+    """Whether the tests pass with the functions changed."""
+    for place, code in functions.items():
+        for each in living[place]:
+            each.__code__ = code
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return False
+    return True
 
 
-def _dicts(node: ast.Dict) -> Iterator[ast.AST]:
-    for rest in _without_one(list(zip(node.keys, node.values, strict=True))):
-        yield ast.Dict([key for key, _ in rest], [value for _, value in rest])
+class _Forks:
+    """Processes that end with 0 where what they try is true, some at a time."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, int] = {}
+        self._well: list[int] = []
+
+    def start(self, number: int, tried: Callable[[], bool]) -> None:
+        """Fork as soon as there is room."""
+        if len(self._running) == AT_ONCE:
+            self._await()
+        process = os.fork()
+        if not process:
+            _end_with(tried)
+        self._running[process] = number
+
+    def ended_well(self) -> list[int]:
+        """Wait for all; the numbers of those that did."""
+        while self._running:
+            self._await()
+        return sorted(self._well)
+
+    def _await(self) -> None:
+        process, status = os.wait()
+        number = self._running.pop(process)
+        if status == 0:
+            self._well.append(number)
+        elif (
+            os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+        ):  # counts as killed: it may have been busy
+            sys.stderr.write(f"try {number} ended after {SECONDS} s\n")
 
 
-def _calls(node: ast.Call) -> Iterator[ast.AST]:
-    if isinstance(node.func, ast.Name) and node.func.id in _OTHER_CALLS:
-        keywords = [] if node.func.id == "sorted" else node.keywords
-        yield ast.Call(ast.Name(_OTHER_CALLS[node.func.id], ast.Load()), node.args, keywords)
+def _end_with(tried: Callable[[], bool]) -> NoReturn:
+    """The life of a fork."""
+    status = 1
+    try:
+        signal.alarm(SECONDS)
+        _silence(0, 1, 2)
+        status = 0 if tried() else 1
+    finally:
+        os._exit(status)
 
 
-def _returns(node: ast.Return) -> Iterator[ast.AST]:
-    if node.value is not None and not isinstance(node.value, ast.Constant):
-        yield ast.Return(ast.Constant(None))
+_COMPLAINTS = os.dup(2)  # pytest takes the streams of a run
 
 
-def _removed(_: ast.AST) -> Iterator[ast.AST]:
-    yield ast.Pass()
+def _silence(*streams: int) -> None:
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in streams:
+        os.dup2(silence, stream)
 
 
-def _operand(node: ast.UnaryOp) -> Iterator[ast.AST]:
-    yield node.operand
-
-
-def _values(value: object) -> Iterator[Any]:
-    if isinstance(value, bool):
-        yield not value
-    elif isinstance(value, int):
-        yield value + 1
-    elif isinstance(value, float):
-        yield from (value * 1.01, value * 0.99) if value else (0.01,)
-    elif isinstance(value, str) and " " not in value:
-        yield f"{value}X"
-
-
-def _comparisons(node: ast.Compare) -> Iterator[ast.AST]:
-    for index, each in enumerate(node.ops):
-        for other in _ORDER[type(each)]:
-            yield ast.Compare(node.left, [*node.ops[:index], other(), *node.ops[index + 1 :]], node.comparators)
-
-
-def _without_one(values: Sequence[Any]) -> Iterator[list[Any]]:
-    """All but one of the values, for each of them; one that stands alone stays."""
-    if len(values) > 1:
-        yield from ([*values[:index], *values[index + 1 :]] for index in range(len(values)))
-
-
-_CHANGES: dict[type[ast.AST], Callable[[Any], Iterator[ast.AST]]] = {
-    ast.AugAssign: _removed,
-    ast.BinOp: _operators,
-    ast.BoolOp: _junctions,
-    ast.Call: _calls,
-    ast.Compare: _comparisons,
-    ast.Constant: _constants,
-    ast.Dict: _dicts,
-    ast.Expr: _removed,
-    ast.List: _displays,
-    ast.Raise: _removed,
-    ast.Return: _returns,
-    ast.Set: _displays,
-    ast.Tuple: _displays,
-    ast.UnaryOp: _operand,
-}
+def _in_a_fork(find: Callable[[], _T]) -> _T:
+    """What `find` gives in a process of its own, so that this one stays as it is; leaves with 1 where it fails."""
+    with tempfile.TemporaryFile() as kept:
+        process = os.fork()
+        if not process:
+            status = 1
+            try:
+                pickle.dump(find(), kept)
+                kept.flush()
+                status = 0
+            except BaseException as error:  # noqa: BLE001 - told, and then the process ends
+                os.write(_COMPLAINTS, f"{error!r}\n".encode())
+            finally:
+                os._exit(status)
+        if os.waitpid(process, 0)[1]:
+            sys.exit(1)
+        kept.seek(0)
+        found: _T = pickle.load(kept)  # noqa: S301 - our own fork wrote it
+    return found
 
 
 class _Edited(importlib.machinery.SourceFileLoader):
@@ -325,9 +437,28 @@ class _Finder(importlib.abc.MetaPathFinder):
         )
 
 
+class _Ordered:
+    """A plugin of pytest that runs the tests in this order."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._turn = {name: turn for turn, name in enumerate(names)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """A test that an edit brings comes last."""
+        items.sort(key=lambda item: self._turn.get(item.nodeid, len(self._turn)))
+
+
+def _try_anew(tests: Sequence[str], names: Sequence[str], tried: _Try) -> bool:
+    """Whether all tests pass, in this order, where the edited module is imported."""
+    finder = _Finder(ROOT / tried.file, tried.code)
+    sys.meta_path.insert(0, finder)
+    importlib.import_module(finder.name)  # before pytest, whose own hook would find the file
+    return pytest.main([*OPTIONS, *tests], plugins=[_Ordered(names)]) == pytest.ExitCode.OK
+
+
 def _warm(tests: Sequence[str]) -> None:
     """Import here what the tests import, so that no fork has to, but for what every fork imports with its edit."""
-    named = [ROOT / each.split("::")[0] for each in tests]
+    named = [ROOT / each for each in tests]
     for path in (file for each in named for file in (sorted(each.glob("*.py")) if each.is_dir() else [each])):
         importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     if any("emulator" in each for each in tests):
@@ -336,134 +467,69 @@ def _warm(tests: Sequence[str]) -> None:
         del sys.modules[name]
 
 
-def survivors(file: str, tests: Sequence[str]) -> tuple[int, list[Edit]]:
-    """The number of edits of a file and those that its tests do not see; leaves with 1 if they fail without any."""
-    path = ROOT / file
+def survivors(files: Sequence[str], tests: Sequence[str]) -> dict[str, tuple[int, list[Edit]]]:
+    """The number of edits of each file, and those that its tests do not see, in the order of the text."""
     _warm(tests)
-    tree, found = tree_and_edits(path.read_text(encoding="utf-8"))
-    _check_that_they_pass(path, tests)
-    return len(found), _unseen(path, tree, found, tests)
+    tries = [each for file in files for each in _tries(file)]
+    alive, left, seen = _in_a_fork(lambda: _tried_here(tries, tests))
+    sys.stderr.write(f"{len(tries) - len(left)} edits tried, {len(alive)} survived; {len(left)} more to try\n")
+    forks = _Forks()
+    for number in left:
+        near = _came_by(seen, [line for line in seen.lines if line[0] == str(ROOT / tries[number].file)])
+        names = [*_in_order(near, seen.seconds), *_in_order(seen.seconds.keys() - near, seen.seconds)]
+        forks.start(number, functools.partial(_try_anew, tests, names, tries[number]))
+    numbers = sorted({*alive, *forks.ended_well()})
+    return {
+        file: (
+            sum(each.file == file for each in tries),
+            [tries[number].edit for number in numbers if tries[number].file == file],
+        )
+        for file in files
+    }
 
 
-def sampled(tests: Sequence[str]) -> tuple[int, list[tuple[str, Edit]]]:
-    """The number of edits that a sample is drawn from, and those of the sample that the tests do not see, by file."""
-    files = [str(path.relative_to(ROOT)) for path in sorted((ROOT / SAMPLED).rglob("*.py"))]
-    trees = {file: tree_and_edits((ROOT / file).read_text(encoding="utf-8")) for file in files if file not in GUARDS}
-    every = [(file, number) for file, (_, found) in trees.items() for number in range(len(found))]
-    drawn = set(random.Random(SEED).sample(every, SAMPLE))  # noqa: S311 - nothing secret
-    _warm(tests)
-    _check_that_they_pass(ROOT / next(iter(trees)), tests)
-    alive = []
-    for file, (tree, found) in trees.items():
-        chosen = [edit for number, edit in enumerate(found) if (file, number) in drawn]
-        alive += [(file, edit) for edit in _unseen(ROOT / file, tree, chosen, tests)]
-    return len(every), alive
-
-
-def _check_that_they_pass(path: Path, tests: Sequence[str]) -> None:
-    """Leave with 1 if the tests fail with a file as it is."""
-    if not _pass(path, compile(path.read_text(encoding="utf-8"), path, "exec"), tests):
-        sys.exit(f"ci/mutate.py: the tests of {path.relative_to(ROOT)} fail without an edit.")
-
-
-def _unseen(path: Path, tree: ast.Module, chosen: Sequence[Edit], tests: Sequence[str]) -> list[Edit]:
-    """Those edits of a file after which its tests still pass, in the order of the text."""
-    running: dict[int, Edit] = {}
-    alive: list[Edit] = []
-    for edit in chosen:
-        if len(running) == AT_ONCE:
-            _await(running, alive)
-        running[_start(path, _compiled(tree, edit, path), tests)] = edit
-    while running:
-        _await(running, alive)
-    return sorted(alive, key=chosen.index)
-
-
-def _compiled(tree: ast.Module, edit: Edit, path: Path) -> CodeType:
-    edit.put(ast.copy_location(edit.new, edit.old) if hasattr(edit.old, "lineno") else edit.new)
-    code = compile(ast.fix_missing_locations(tree), path, "exec")
-    edit.put(edit.old)
-    return code
-
-
-def _await(running: dict[int, Edit], alive: list[Edit]) -> None:
-    process, status = os.wait()
-    edit = running.pop(process)
-    if status == 0:
-        alive.append(edit)
-        sys.stderr.write(f"survived: {edit.words}\n")
-    elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:  # counts as killed: say so, it may be busy
-        sys.stderr.write(f"ended after {SECONDS} s: {edit.words}\n")
-
-
-def _pass(path: Path, code: CodeType, tests: Sequence[str]) -> bool:
-    return os.waitpid(_start(path, code, tests), 0)[1] == 0
-
-
-def _start(path: Path, code: CodeType, tests: Sequence[str]) -> int:
-    """A process that runs the tests with the module edited, and ends with 0 if they all pass."""
-    process = os.fork()
-    if process:
-        return process
-    status = 1
-    try:
-        signal.alarm(SECONDS)
-        silence = os.open(os.devnull, os.O_RDWR)
-        for stream in range(3):
-            os.dup2(silence, stream)
-        finder = _Finder(path, code)
-        sys.meta_path.insert(0, finder)
-        importlib.import_module(finder.name)  # before pytest, whose own hook would find the file
-        status = int(pytest.main([*OPTIONS, *tests]))
-    finally:
-        os._exit(status)
+def _tried_here(tries: Sequence[_Try], tests: Sequence[str]) -> tuple[list[int], list[int], _Seen]:
+    session = _Session(tries)
+    _silence(1)
+    code = pytest.main([*OPTIONS, *tests], plugins=[session])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        sys.exit(f"ci/mutate.py: pytest ended with {code} without an edit.")
+    return session.alive, session.left, session.seen
 
 
 def main(arguments: list[str]) -> int:
-    """Try every edit, print, and return 0 where nothing survived that is not explained."""
-    files = [each for each in arguments if not each.startswith("--")] or list(GUARDS)
+    """Try every edit, print, and return 0 where nothing survived that was not known before."""
+    guards = guarded()
     if "--check" in arguments:
-        return _check()
-    if "--sample" in arguments:
-        return _sample(is_written="--write" in arguments)
-    rows, explained = _rows(), _explained()
-    is_good = True
-    for file in files:
-        number, alive = survivors(file, GUARDS[file])
-        unexplained = [each for each in alive if (file, each.words) not in explained]
-        sys.stdout.write("".join(f"{file}: survived: {each.words}\n" for each in unexplained))
-        rows[file] = (number, number - len(alive), len(alive) - len(unexplained), len(unexplained))
-        is_good = is_good and not unexplained
-        sys.stdout.write(f"{_row(file, rows[file])}\n")
-        sys.stdout.flush()
+        return _check(guards)
+    files = [each for each in arguments if not each.startswith("--")] or list(guards)
+    rows, explained, known = _rows(), _named(EXPLAINED), _named(SURVIVORS)
+    fresh: list[str] = []
+    for tests in dict.fromkeys(guards[file] for file in files):
+        together = [file for file in files if guards[file] == tests]
+        for file, (number, alive) in _in_a_fork(lambda: _words_of(together, tests)).items():  # noqa: B023 - called now
+            unexplained = [words for words in alive if words not in explained.get(file, ())]
+            fresh += [f"{file}: survived: {each}" for each in unexplained if each not in known.get(file, ())]
+            rows[file] = (number, number - len(alive), len(alive) - len(unexplained), len(unexplained))
+            known[file] = unexplained
+            sys.stdout.write(f"{_row(file, rows[file])}\n")
+    sys.stdout.write("".join(f"{each}\n" for each in fresh))
     if "--write" in arguments:
-        _write(rows)
-    return int(not is_good)
+        _write(rows, known, guards)
+    return int(bool(fresh))
 
 
-def _sample(*, is_written: bool) -> int:
-    """Try the sample, print, and return 0 where nothing survived that is not explained."""
-    number, alive = sampled(_EMULATOR)
-    explained = _explained()
-    unexplained = [each for each in alive if (each[0], each[1].words) not in explained]
-    sys.stdout.write("".join(f"{file}: survived: {edit.words}\n" for file, edit in unexplained))
-    killed = SAMPLE - len(alive)
-    words = (
-        f"Of the other files of `{SAMPLED}` {SAMPLE} of {number:,} edits were drawn\n(`--sample`): {killed} killed, "
-    )
-    words += f"{len(alive) - len(unexplained)} explained, {len(unexplained)} survived.\n"
-    sys.stdout.write(words)
-    if is_written:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(END)
-        _, _, after = rest.partition(SAMPLED_END)
-        PAGE.write_text(f"{before}{END}\n\n{words}{SAMPLED_END}{after}", encoding="utf-8")
-    return int(bool(unexplained))
+def _words_of(files: Sequence[str], tests: Sequence[str]) -> dict[str, tuple[int, list[str]]]:
+    found = survivors(files, tests)
+    return {file: (number, [each.words for each in alive]) for file, (number, alive) in found.items()}
 
 
-def _explained() -> set[tuple[str, str]]:
-    """The edits of which ci/mutants.yml says why no test can see them, by file."""
-    document = yaml.safe_load((ROOT / "ci" / "mutants.yml").read_text(encoding="utf-8"))
-    return {(file, each["edit"]) for file, found in document.items() for each in found}
+def _named(path: Path) -> dict[str, list[str]]:
+    """The edits that a list names, by file."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return {
+        file: [each if isinstance(each, str) else each["edit"] for each in found] for file, found in document.items()
+    }
 
 
 def _rows() -> dict[str, tuple[int, ...]]:
@@ -477,21 +543,27 @@ def _row(file: str, numbers: Sequence[int]) -> str:
     return f"| `{file}` | {' | '.join(map(str, numbers))} |"
 
 
-def _write(rows: dict[str, tuple[int, ...]]) -> None:
+def _write(rows: Mapping[str, tuple[int, ...]], known: Mapping[str, list[str]], files: Collection[str]) -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
-    table = "".join(f"{_row(file, rows[file])}\n" for file in GUARDS if file in rows)
+    table = "".join(f"{_row(file, rows[file])}\n" for file in files if file in rows)
     PAGE.write_text(f"{before}{START}{HEAD}{table}{END}{rest.partition(END)[2]}", encoding="utf-8")
+    kept = {file: known[file] for file in files if known.get(file)}
+    text = yaml.safe_dump(kept, allow_unicode=True, sort_keys=False, width=120)
+    SURVIVORS.write_text(f"{SURVIVORS_HEAD}{text}", encoding="utf-8")
 
 
-def _check() -> int:
-    rows = _rows()
-    today = {file: len(list(edits((ROOT / file).read_text(encoding="utf-8")))) for file in GUARDS}
-    stale = [file for file in GUARDS if file not in rows or rows[file][0] != today[file]]
-    files = {file for file, _ in _explained()}
-    words = {(file, each.words) for file in files for each in edits((ROOT / file).read_text(encoding="utf-8"))}
-    gone = sorted(f"{file}: {edit}" for file, edit in _explained() - words)
+def _check(files: Collection[str]) -> int:
+    rows, explained, known = _rows(), _named(EXPLAINED), _named(SURVIVORS)
+    today = {file: [each.words for each in edits((ROOT / file).read_text(encoding="utf-8"))] for file in files}
+    stale = [
+        file
+        for file, words in today.items()
+        if file not in rows or (rows[file][0], rows[file][3]) != (len(words), len(known.get(file, ())))
+    ]
+    named = [(file, words) for each in (explained, known) for file, found in each.items() for words in found]
+    gone = sorted(f"{file}: {words}" for file, words in named if words not in today.get(file, ()))
     sys.stdout.write("".join(f"run python ci/mutate.py --write {file}\n" for file in stale))
-    sys.stdout.write("".join(f"ci/mutants.yml explains what is no edit of {each}\n" for each in gone))
+    sys.stdout.write("".join(f"ci/mutants.yml or ci/survivors.yml names what is no edit of {each}\n" for each in gone))
     return int(bool(stale or gone))
 
 
