@@ -232,7 +232,7 @@ class _Session:
         self.seen.on_import = called
         items = {item.nodeid: item for item in session.items}
         living = _living(self._files)
-        forks = _Forks()
+        forks = _Forks(self._tries)
         for number, each in enumerate(self._tries):
             if each.functions is None or not _can_be_put(each.functions, living, called):
                 self.left.append(number)
@@ -332,9 +332,10 @@ def _try_here(
 
 
 class _Forks:
-    """Processes that end with 0 where what they try is true, some at a time."""
+    """Processes that end with 0 where an edit survives, some at a time; each survivor is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, tries: Sequence[_Try]) -> None:
+        self._tries = tries
         self._running: dict[int, int] = {}
         self._well: list[int] = []
 
@@ -358,10 +359,11 @@ class _Forks:
         number = self._running.pop(process)
         if status == 0:
             self._well.append(number)
+            _tell(f"survived: {self._tries[number].file}: {self._tries[number].edit.words}")
         elif (
             os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
         ):  # counts as killed: it may have been busy
-            sys.stderr.write(f"try {number} ended after {SECONDS} s\n")
+            _tell(f"ended after {SECONDS} s: {self._tries[number].edit.words}")
 
 
 def _end_with(tried: Callable[[], bool]) -> NoReturn:
@@ -376,6 +378,10 @@ def _end_with(tried: Callable[[], bool]) -> NoReturn:
 
 
 _COMPLAINTS = os.dup(2)  # pytest takes the streams of a run
+
+
+def _tell(words: str) -> None:
+    os.write(_COMPLAINTS, f"{words}\n".encode())
 
 
 def _silence(*streams: int) -> None:
@@ -395,7 +401,7 @@ def _in_a_fork(find: Callable[[], _T]) -> _T:
                 kept.flush()
                 status = 0
             except BaseException as error:  # noqa: BLE001 - told, and then the process ends
-                os.write(_COMPLAINTS, f"{error!r}\n".encode())
+                _tell(repr(error))
             finally:
                 os._exit(status)
         if os.waitpid(process, 0)[1]:
@@ -472,8 +478,8 @@ def survivors(files: Sequence[str], tests: Sequence[str]) -> dict[str, tuple[int
     _warm(tests)
     tries = [each for file in files for each in _tries(file)]
     alive, left, seen = _in_a_fork(lambda: _tried_here(tries, tests))
-    sys.stderr.write(f"{len(tries) - len(left)} edits tried, {len(alive)} survived; {len(left)} more to try\n")
-    forks = _Forks()
+    _tell(f"{len(tries) - len(left)} edits tried, {len(alive)} survived; {len(left)} more to try")
+    forks = _Forks(tries)
     for number in left:
         near = _came_by(seen, [line for line in seen.lines if line[0] == str(ROOT / tries[number].file)])
         names = [*_in_order(near, seen.seconds), *_in_order(seen.seconds.keys() - near, seen.seconds)]

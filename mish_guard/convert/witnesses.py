@@ -45,6 +45,8 @@ _MOST_WORDS = 1 << 20
 _MOST_LAST_WORDS = 1 << 16
 # What a family may have started beside its converters; coremltools starts none.
 _MOST_PROCESSES = 64
+# What it may have in its folder: all packages of a run are some hundred megabytes.
+_MOST_BYTES = 4 << 30
 _SECONDS_BETWEEN_LOOKS = 0.25
 _REASON_LENGTH = 500
 
@@ -138,6 +140,7 @@ class _Family:
         ]
         # A converter's last words go to the witness that forked it, those of a witness that converts itself come here.
         self._words, words = os.pipe()
+        self._free = _free_bytes(folder)
         for each in (self._words, words):
             os.set_blocking(each, False)
         order = {
@@ -182,9 +185,13 @@ class _Family:
             self.process.stdin.close()
 
     def _look(self) -> None:
-        """Raise WitnessLostError where there are too many processes."""
+        """Raise WitnessLostError where there are too many processes, or too much is written."""
         if len(processes.descendants(self.process.pid)) > len(self.slots) + _MOST_PROCESSES:
             msg = f"the conversion started more than {_MOST_PROCESSES} processes"
+            raise WitnessLostError(msg)
+        # Others may use the disk too: only where so much of it is gone all files are looked at.
+        if self._free - _free_bytes(self.folder) > _MOST_BYTES and _bytes_in(self.folder) > _MOST_BYTES:
+            msg = f"the conversion wrote more than {_MOST_BYTES / 2**30:g} GiB"
             raise WitnessLostError(msg)
 
     def end(self) -> dict[str, object] | None:
@@ -477,6 +484,21 @@ class _Crew:
                     self._witnesses.fail(recipe, ConversionError(said))
                 else:
                     self._witnesses.give_back(recipe)
+
+
+def _free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bfree * found.f_frsize
+
+
+def _bytes_in(folder: Path) -> int:
+    """What the files of a folder take on the disk."""
+    total = 0
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(inside, name).lstat().st_blocks * 512
+    return total
 
 
 def _hello_of(family: _Family) -> Hello | Exception:

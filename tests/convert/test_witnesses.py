@@ -301,6 +301,26 @@ def _carrying(mark: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_what_a_conversion_writes_in_many_files_is_bounded(
+    testify: Testify, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    """Files below the limit of one, more of them than the limit of all; what is removed again does not count."""
+    monkeypatch.setattr(the_module, "_MOST_BYTES", 64 << 20)
+    body = f"""
+    import os
+    for number in range(100):
+        name = f"{{number if {is_kept} else 0}}.bin"
+        open(name, "wb").write(bytes(2 << 20))
+    os.sync()
+"""
+    witnesses = testify(trees.with_mish(body + trees.GOOD))
+    if is_kept:
+        assert refusal(witnesses).startswith("the conversion wrote more than")
+    else:
+        assert ops_of(witnesses.package(recipe()))
+
+
 def test_a_full_disk_is_the_machines_fault(testify: Testify) -> None:
     body = "    raise OSError(28, 'No space left on device')\n    res = x\n"
     with pytest.raises(MachineError, match="No space left on device"):
