@@ -97,7 +97,7 @@ def _places(owner: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]
 def _is_left_alone(node: ast.AST, owner: ast.AST) -> bool:
     """Docstrings, what a module offers by `*`, names of types, and the words of an f-string."""
     if isinstance(node, ast.Assign):
-        is_type = ast.unparse(node.value).startswith(("TypeVar(", "Callable["))
+        is_type = ast.unparse(node.value).startswith(("TypeVar(", "Callable[", "tuple["))
         return is_type or ast.unparse(node.targets[0]) == "__all__"
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)

@@ -1,6 +1,7 @@
 """Edit the code that judges, one place at a time, and see whether the tests that guard it fall.
 
     python ci/mutate.py [--write] [FILE…]    --write: also put what came out into docs/trust.md and ci/survivors.yml
+    python ci/mutate.py FILE --tests TEST…   with these tests alone: does what was just written see anything?
     python ci/mutate.py --check              edit nothing: 1 if these do not have today's files and edits
 
 An edit that no test sees is a survivor, and ends this with 1 unless ci/mutants.yml says why none can or
@@ -13,6 +14,7 @@ this file. `edits.py` makes the edits.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import functools
 import gc
@@ -232,6 +234,10 @@ class _Session:
         self.seen.on_import = called
         items = {item.nodeid: item for item in session.items}
         living = _living(self._files)
+        every = [items[name] for name in _in_order(items, self.seen.seconds)]
+        if not _in_a_fork(lambda: _try_here(session, every, {}, living)):
+            msg = "the tests fail in another order without an edit"
+            raise RuntimeError(msg)
         forks = _Forks(self._tries)
         for number, each in enumerate(self._tries):
             if each.functions is None or not _can_be_put(each.functions, living, called):
@@ -454,9 +460,20 @@ class _Ordered:
         items.sort(key=lambda item: self._turn.get(item.nodeid, len(self._turn)))
 
 
-def _try_anew(tests: Sequence[str], names: Sequence[str], tried: _Try) -> bool:
-    """Whether all tests pass, in this order, where the edited module is imported."""
-    finder = _Finder(ROOT / tried.file, tried.code)
+def _near_first(seen: _Seen, file: str) -> list[str]:
+    """All tests; those that come by a file before the others."""
+    near = _came_by(seen, [line for line in seen.lines if line[0] == str(ROOT / file)])
+    return [*_in_order(near, seen.seconds), *_in_order(seen.seconds.keys() - near, seen.seconds)]
+
+
+def _passes_anew(tests: Sequence[str], names: Sequence[str], file: str) -> bool:
+    _silence(0, 1, 2)
+    return _try_anew(tests, names, file, compile((ROOT / file).read_text(encoding="utf-8"), ROOT / file, "exec"))
+
+
+def _try_anew(tests: Sequence[str], names: Sequence[str], file: str, code: CodeType) -> bool:
+    """Whether all tests pass, in this order, where a module is imported from this code."""
+    finder = _Finder(ROOT / file, code)
     sys.meta_path.insert(0, finder)
     importlib.import_module(finder.name)  # before pytest, whose own hook would find the file
     return pytest.main([*OPTIONS, *tests], plugins=[_Ordered(names)]) == pytest.ExitCode.OK
@@ -481,9 +498,11 @@ def survivors(files: Sequence[str], tests: Sequence[str]) -> dict[str, tuple[int
     _tell(f"{len(tries) - len(left)} edits tried, {len(alive)} survived; {len(left)} more to try")
     forks = _Forks(tries)
     for number in left:
-        near = _came_by(seen, [line for line in seen.lines if line[0] == str(ROOT / tries[number].file)])
-        names = [*_in_order(near, seen.seconds), *_in_order(seen.seconds.keys() - near, seen.seconds)]
-        forks.start(number, functools.partial(_try_anew, tests, names, tries[number]))
+        tried = tries[number]
+        names = _near_first(seen, tried.file)
+        if number == left[0] and not _in_a_fork(lambda: _passes_anew(tests, names, tried.file)):  # noqa: B023 - called now
+            sys.exit(f"ci/mutate.py: the tests of {tried.file} fail without an edit where it is imported anew.")
+        forks.start(number, functools.partial(_try_anew, tests, names, tried.file, tried.code))
     numbers = sorted({*alive, *forks.ended_well()})
     return {
         file: (
@@ -503,26 +522,45 @@ def _tried_here(tries: Sequence[_Try], tests: Sequence[str]) -> tuple[list[int],
     return session.alive, session.left, session.seen
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Try every edit, print, and return 0 where nothing survived that was not known before."""
+    parser = argparse.ArgumentParser(description="Edit the code that judges and see whether its tests fall.")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="files to edit (default: all that are guarded)")
+    parser.add_argument("--tests", nargs="+", metavar="TEST", help="with these alone; nothing is written then")
+    parser.add_argument("--write", action="store_true", help="put the table and the survivors where they belong")
+    parser.add_argument("--check", action="store_true", help="edit nothing; 1 if these do not fit today's files")
+    asked = parser.parse_args()
     guards = guarded()
-    if "--check" in arguments:
+    if asked.check:
         return _check(guards)
-    files = [each for each in arguments if not each.startswith("--")] or list(guards)
-    rows, explained, known = _rows(), _named(EXPLAINED), _named(SURVIVORS)
-    fresh: list[str] = []
-    for tests in dict.fromkeys(guards[file] for file in files):
-        together = [file for file in files if guards[file] == tests]
-        for file, (number, alive) in _in_a_fork(lambda: _words_of(together, tests)).items():  # noqa: B023 - called now
-            unexplained = [words for words in alive if words not in explained.get(file, ())]
-            fresh += [f"{file}: survived: {each}" for each in unexplained if each not in known.get(file, ())]
-            rows[file] = (number, number - len(alive), len(alive) - len(unexplained), len(unexplained))
-            known[file] = unexplained
-            sys.stdout.write(f"{_row(file, rows[file])}\n")
+    rows, known = _rows(), _named(SURVIVORS)
+    files = asked.files or list(guards)
+    tests_of = dict.fromkeys(files, tuple(asked.tests)) if asked.tests else guards
+    fresh = [each for together, tests in _by_tests(files, tests_of) for each in _tried(together, tests, rows, known)]
     sys.stdout.write("".join(f"{each}\n" for each in fresh))
-    if "--write" in arguments:
+    if asked.write and not asked.tests:
         _write(rows, known, guards)
     return int(bool(fresh))
+
+
+def _by_tests(
+    files: Sequence[str], tests_of: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[list[str], tuple[str, ...]]]:
+    for tests in dict.fromkeys(tests_of[file] for file in files):
+        yield [file for file in files if tests_of[file] == tests], tests
+
+
+def _tried(
+    files: Sequence[str], tests: Sequence[str], rows: dict[str, tuple[int, ...]], known: dict[str, list[str]]
+) -> Iterator[str]:
+    """Try the edits of files with the same tests and keep what comes of it; the survivors that are new."""
+    explained = _named(EXPLAINED)
+    for file, (number, alive) in _in_a_fork(lambda: _words_of(files, tests)).items():
+        unexplained = [words for words in alive if words not in explained.get(file, ())]
+        yield from (f"{file}: survived: {each}" for each in unexplained if each not in known.get(file, ()))
+        rows[file] = (number, number - len(alive), len(alive) - len(unexplained), len(unexplained))
+        known[file] = unexplained
+        sys.stdout.write(f"{_row(file, rows[file])}\n")
 
 
 def _words_of(files: Sequence[str], tests: Sequence[str]) -> dict[str, tuple[int, list[str]]]:
@@ -577,4 +615,4 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     os.chdir(ROOT)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
