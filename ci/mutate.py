@@ -1,7 +1,7 @@
 """Edit the code that judges, one place at a time, and see whether the tests that guard it fall.
 
-    python ci/mutate.py [--write] [FILE…]    --write: also put what came out into docs/trust.md and ci/survivors.yml
-    python ci/mutate.py FILE --tests TEST…   with these tests alone: does what was just written see anything?
+    python ci/mutate.py [--write] [PATH…]    --write: also put what came out into docs/trust.md and ci/survivors.yml
+    python ci/mutate.py PATH --tests TEST…   with these tests alone: does what was just written see anything?
     python ci/mutate.py --check              edit nothing: 1 if these do not have today's files and edits
 
 An edit that no test sees is a survivor, and ends this with 1 unless ci/mutants.yml says why none can or
@@ -217,11 +217,8 @@ class _Session:
         self.alive: list[int] = []
         self.left: list[int] = []
 
-    def pytest_sessionstart(self) -> None:
-        """Before the tests are imported."""
-        sys.settrace(self._note_a_call)
-
-    def _note_a_call(self, frame: FrameType, event: str, arg: object) -> None:
+    def note_a_call(self, frame: FrameType, event: str, arg: object) -> None:
+        """A function that runs while the tests are imported and collected."""
         del event, arg
         if frame.f_code.co_filename in self._files:
             self.seen.on_import.add(_place(frame.f_code))
@@ -516,6 +513,7 @@ def survivors(files: Sequence[str], tests: Sequence[str]) -> dict[str, tuple[int
 def _tried_here(tries: Sequence[_Try], tests: Sequence[str]) -> tuple[list[int], list[int], _Seen]:
     session = _Session(tries)
     _silence(1)
+    sys.settrace(session.note_a_call)
     code = pytest.main([*OPTIONS, *tests], plugins=[session])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         sys.exit(f"ci/mutate.py: pytest ended with {code} without an edit.")
@@ -525,7 +523,7 @@ def _tried_here(tries: Sequence[_Try], tests: Sequence[str]) -> tuple[list[int],
 def main() -> int:
     """Try every edit, print, and return 0 where nothing survived that was not known before."""
     parser = argparse.ArgumentParser(description="Edit the code that judges and see whether its tests fall.")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="files to edit (default: all that are guarded)")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="files or folders to edit (default: all there are)")
     parser.add_argument("--tests", nargs="+", metavar="TEST", help="with these alone; nothing is written then")
     parser.add_argument("--write", action="store_true", help="put the table and the survivors where they belong")
     parser.add_argument("--check", action="store_true", help="edit nothing; 1 if these do not fit today's files")
@@ -534,13 +532,19 @@ def main() -> int:
     if asked.check:
         return _check(guards)
     rows, known = _rows(), _named(SURVIVORS)
-    files = asked.files or list(guards)
+    files = [each for each in guards if not asked.paths or _is_below(each, asked.paths)]
+    if not files:
+        parser.error(f"nothing is edited there; choose from: {', '.join(FOLDERS)}")
     tests_of = dict.fromkeys(files, tuple(asked.tests)) if asked.tests else guards
     fresh = [each for together, tests in _by_tests(files, tests_of) for each in _tried(together, tests, rows, known)]
     sys.stdout.write("".join(f"{each}\n" for each in fresh))
     if asked.write and not asked.tests:
         _write(rows, known, guards)
     return int(bool(fresh))
+
+
+def _is_below(file: str, paths: Sequence[str]) -> bool:
+    return any(Path(file).is_relative_to(each) for each in paths)
 
 
 def _by_tests(
@@ -555,7 +559,8 @@ def _tried(
 ) -> Iterator[str]:
     """Try the edits of files with the same tests and keep what comes of it; the survivors that are new."""
     explained = _named(EXPLAINED)
-    for file, (number, alive) in _in_a_fork(lambda: _words_of(files, tests)).items():
+    found = _in_a_fork(lambda: _words_of(files, tests))
+    for file, (number, alive) in found.items():
         unexplained = [words for words in alive if words not in explained.get(file, ())]
         yield from (f"{file}: survived: {each}" for each in unexplained if each not in known.get(file, ()))
         rows[file] = (number, number - len(alive), len(alive) - len(unexplained), len(unexplained))
