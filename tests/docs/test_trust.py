@@ -24,3 +24,16 @@ def test_every_fault_names_a_test_that_is_there() -> None:
 def test_a_table_of_the_page_is_that_of_todays_files(table: str) -> None:
     done = subprocess.run([sys.executable, ROOT / "ci" / f"{table}.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tests", "killed"), [(("tests/numerics", "tests/test_numerics.py"), 40), (("tests/judge",), 0)]
+)
+def test_an_edit_survives_where_no_test_looks_and_nowhere_else(tests: tuple[str, ...], killed: int) -> None:
+    """What judges figures never asks what they were compared with; one edit of that file changes nothing."""
+    file = "mish_guard/numerics/reference.py"
+    command = [sys.executable, ROOT / "ci" / "mutate.py", file, "--tests", *tests]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert f"| `{file}` | 41 | {killed} | 1 | {40 - killed} |" in done.stdout, done.stderr
+    assert done.returncode == (0 if killed else 1)
