@@ -52,6 +52,7 @@ START, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
 HEAD = "| file | edits | killed | explained | survived |\n|---|---|---|---|---|\n"
 AT_ONCE = 2
 SECONDS = 300
+_BROKEN = 3
 # Without plugins, and with assertions as they stand, a run of a hundred tests takes half a second.
 OPTIONS = (
     "-q",
@@ -327,8 +328,12 @@ def _try_here(
     for place, code in functions.items():
         for each in living[place]:
             each.__code__ = code
-    for item, following in zip(items, [*items[1:], None], strict=True):
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    for number, item in enumerate(items):
+        following = items[number + 1] if number + 1 < len(items) else None
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except BaseException:  # noqa: BLE001 - what ends pytest itself is no success
+            return False
         if session.testsfailed:
             return False
     return True
@@ -370,8 +375,8 @@ class _Forks:
 
 
 def _end_with(tried: Callable[[], bool]) -> NoReturn:
-    """The life of a fork."""
-    status = 1
+    """The life of a fork: 0 where what is tried is true, 1 where not, _BROKEN where that is not known."""
+    status = _BROKEN
     try:
         signal.alarm(SECONDS)
         _silence(0, 1, 2)
@@ -472,7 +477,10 @@ def _try_anew(tests: Sequence[str], names: Sequence[str], file: str, code: CodeT
     """Whether all tests pass, in this order, where a module is imported from this code."""
     finder = _Finder(ROOT / file, code)
     sys.meta_path.insert(0, finder)
-    importlib.import_module(finder.name)  # before pytest, whose own hook would find the file
+    try:
+        importlib.import_module(finder.name)  # before pytest, whose own hook would find the file
+    except BaseException:  # noqa: BLE001 - whatever an edit makes a module raise
+        return False
     return pytest.main([*OPTIONS, *tests], plugins=[_Ordered(names)]) == pytest.ExitCode.OK
 
 
