@@ -53,6 +53,17 @@ def test_what_most_verdicts_rest_on_stands_first() -> None:
     assert stakes.stakes(IEEE_FP16, {"halves": halves}) == ()
 
 
+def test_a_verdict_that_falls_counts_more_than_many_results_that_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = {"a": {"gelu-accuracy": True}, "b": {"silu-accuracy": False, "exp2-range": False}, "c": {"exp2-range": False}}
+    monkeypatch.setattr(stakes, "resting_on", lambda _, build: met[build])
+    found = stakes.stakes(ANE, {name: name for name in met})  # type: ignore[misc]
+    assert [(each.assumption.id, each.met_by, each.would_fall) for each in found[:3]] == [
+        ("gelu-accuracy", ("a",), ("a",)),
+        ("exp2-range", ("b", "c"), ()),
+        ("silu-accuracy", ("b",), ()),
+    ]
+
+
 INF = float("inf")
 READINGS: list[tuple[str, str, dict[str, Any], Any, Any]] = [
     ("parametric-softplus-range", "softplus_parametric", {"x": [[20.0]], "alpha": [1.0], "beta": [1.0]}, 20.0, 0.0),
@@ -159,3 +170,71 @@ def test_calibrate_shows_what_verdicts_rest_on(invoke: Invoke) -> None:
     for assumption in assumptions.TABLE.values():
         assert f"{assumption.id}: {assumption.friendly}; or {assumption.pessimistic}" in out
     assert "that would no longer pass: none; that change: exp, exp-unclamped" in out
+
+
+def _read(name: str, op: str, result: Any, **operands: Any) -> Any:
+    given = {key: np.asarray(each) for key, each in operands.items()}
+    return assumptions.TABLE[name].read(hazards.Call(op=op, operands=given, constants=("y",)), result)
+
+
+@pytest.mark.parametrize(
+    ("result", "other"),
+    [
+        ([5.0, -7.0], None),
+        ([5.0, np.nan], None),
+        ([5.0, -1e9], [5.0, -65504.0]),
+        ([np.nan, 1e9], [np.nan, 65504.0]),
+        ([INF, -INF], None),
+    ],
+)
+def test_readings_differ_where_a_number_does(result: list[float], other: list[float] | None) -> None:
+    found = assumptions.TABLE["cast-saturation"].differs(hazards.Call(op="cast", operands={}), np.array(result))
+    assert (found is None) == (other is None)
+    assert found is None or np.array_equal(found, np.array(other), equal_nan=True)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 5)])
+def test_every_channel_of_a_parametric_softplus_has_its_own_cliff(shape: tuple[int, ...]) -> None:
+    x, edge = np.full(shape, 4.0), np.log(2.0**15)
+    got = _read("parametric-softplus-range", "softplus_parametric", x, x=x, beta=[1.0, edge / 4, 3.0])
+    assert got.shape == shape
+    assert (np.moveaxis(got, 1, 0).reshape(3, -1) == [[4.0], [0.0], [0.0]]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "result", "operands"),
+    [
+        ("opposed-infinities", "linear", [[3.0]], {"x": [[1.0, 2.0]], "weight": [[1.0, 1.0]]}),
+        ("opposed-infinities", "linear", [[0.0]], {"x": [[4e4, -4e4]], "weight": [[1.0, 1.0]]}),
+        ("opposed-infinities", "conv", [[[INF]]], {"x": [[[INF]]], "weight": [[[1.0]]]}),
+        ("infinite-ratio", "real_div", [0.0], {"x": [1.0], "y": [INF]}),
+        ("infinite-ratio", "real_div", [INF], {"x": [INF], "y": [1.0]}),
+        ("infinite-ratio", "real_div", [INF, 0.0], {"x": [INF, 1.0], "y": [1.0, INF]}),
+        ("rank-2-hard-swish", "sigmoid_hard", [1.0], {"x": [1.0]}),
+        ("exp2-range", "exp2", [2.0], {"x": [1.0]}),
+    ],
+)
+def test_where_a_reading_says_nothing_the_result_is_handed_on(
+    name: str, op: str, result: Any, operands: dict[str, Any]
+) -> None:
+    given = np.asarray(result)
+    assert _read(name, op, given, **operands) is given
+
+
+def test_the_quotient_of_two_infinities_has_a_sign_and_that_of_one_is_left() -> None:
+    x, y = [INF, -INF, -INF, 2.0, INF], [INF, INF, -INF, INF, 2.0]
+    got = _read("infinite-ratio", "real_div", np.array([0.0, 0.0, 0.0, 0.0, INF]), x=x, y=y)
+    assert got.tolist() == [INF, -INF, INF, 0.0, INF]
+
+
+@pytest.mark.parametrize(
+    ("name", "percent"), [("silu-accuracy", 1.34), ("gelu-accuracy", 2.735), ("rank-2-hard-swish", 3.92)]
+)
+def test_the_published_error_is_read_in_full(name: str, percent: float) -> None:
+    got = _read(name, name.partition("-")[0], np.array([[1.0]]), x=[[1.0]])
+    assert 1 - got.item() == pytest.approx(percent / 100, rel=1e-9)
+
+
+def test_a_reading_goes_by_the_name_of_its_rule() -> None:
+    for name, assumption in assumptions.TABLE.items():
+        assert getattr(assumptions, name.replace("-", "_")) is assumption.read

@@ -206,3 +206,98 @@ def test_what_may_be_chosen_is_in_the_interval(certain: bool | None) -> None:
     graph = dataclasses.replace(_of_one("identity", {"x": X}), nodes=(asked, choice))
     low, high = bounds.enclosure(graph, {"x": (np.array(x[0]), np.array(x[1]))}, ANE)["out"]
     assert (low.item(), high.item()) == {True: (5.0, 5.0), False: (-7.0, -7.0), None: (-7.0, 5.0)}[certain]
+
+
+def _ends(*values: Any) -> bounds.Interval:
+    low, high = (np.asarray(each, dtype=np.float64) for each in values)
+    return low, high
+
+
+INF, EDGE = np.inf, float(np.log(2.0**15))
+SMALLEST = fp16.MIN_SUBNORMAL
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "y", "want"),
+    [
+        ("real_div", (0, 0), (0, 0), (0, 0)),  # no NaN leaves
+        ("real_div", (1, 1), (0, 1), (1, INF)),
+        ("real_div", (1, 1), (-1, 1), (-INF, INF)),
+        ("real_div", (1, 1), (-1, 0), (-INF, INF)),  # 1 / -0.001, and a zero counts as +0 (F43)
+        ("real_div", (1, 1), (2, 4), (0.25, 0.5)),
+        ("add", (-INF, 5), (INF, INF), (-INF, INF)),
+        ("add", (5, INF), (-INF, -INF), (-INF, INF)),
+        ("add", (-INF, 5), (1, 2), (-INF, 7)),
+        ("less", (0, 1), (1, 2), (0, 1)),
+        ("less", (1, 3), (0, 1), (0, 0)),
+        ("less", (0, 1), (2, 3), (1, 1)),
+        ("less_equal", (0, 1), (1, 2), (1, 1)),
+        ("less_equal", (1, 3), (0, 1), (0, 1)),
+        ("less_equal", (2, 3), (0, 1), (0, 0)),
+        ("mul", (-1, 2), (3, 5), (-5, 10)),
+    ],
+)
+def test_the_interval_of_two_intervals(
+    op: str, x: tuple[float, float], y: tuple[float, float], want: tuple[float, float]
+) -> None:
+    with np.errstate(all="ignore"):
+        low, high = bounds._RULES[op](x=_ends(*x), y=_ends(*y))
+    assert (low.item(), high.item()) == want
+
+
+@pytest.mark.parametrize(
+    ("cond", "want"), [((1, 1), (1.0, 4.0)), ((0, 0), (-3.0, 2.0)), ((0, 1), (-3.0, 4.0))], ids=["a", "b", "either"]
+)
+def test_a_choice_spans_what_may_be_chosen(cond: tuple[float, float], want: tuple[float, float]) -> None:
+    low, high = bounds._select(cond=_ends(*cond), a=_ends(1, 4), b=_ends(-3, 2))
+    assert (low.item(), high.item()) == want
+    low, high = bounds._select(cond=_ends(*cond), a=_ends(-3, 2), b=_ends(1, 4))
+    assert (low.item(), high.item()) == {(1.0, 4.0): (-3.0, 2.0), (-3.0, 2.0): (1.0, 4.0)}.get(want, want)
+
+
+@pytest.mark.parametrize(
+    ("x", "epsilon", "want"),
+    [
+        ((5, 32767.5), 0.5, (0.0, 9.0)),
+        ((5, 32767.0), 0.5, (1.0, 9.0)),
+        ((32767.5, 40000), 0.5, (0.0, 0.0)),
+        ((5, 32768), SMALLEST, (0.0, 9.0)),
+        ((5, 32768), SMALLEST / 2, (1.0, 9.0)),
+        ((5, INF), 0.0, (0.0, 9.0)),
+        ((INF, INF), 0.0, (0.0, 0.0)),
+        ((-2, -1), 0.0, (0.0, 0.0)),
+        ((0, 5), 0.0, (1.0, 9.0)),
+    ],
+)
+def test_a_logarithm_may_be_zero_where_its_argument_may_be_out_of_range(
+    x: tuple[float, float], epsilon: float, want: tuple[float, float]
+) -> None:
+    operands = {"x": _ends(*x), "epsilon": _ends(epsilon, epsilon)}
+    low, high = bounds._log_hazard(operands, _ends(1.0, 9.0))
+    assert (low.item(), high.item()) == want
+
+
+def test_a_logarithm_that_is_negative_may_be_zero_but_no_more() -> None:
+    low, high = bounds._log_hazard({"x": _ends(-1.0, 0.5)}, _ends(-9.0, -0.7))
+    assert (low.item(), high.item()) == (-9.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("x", "want"),
+    [((EDGE, EDGE), (0.0, 0.0)), ((1.0, EDGE), (0.0, 9.0)), ((1.0, np.nextafter(EDGE, 0.0)), (1.0, 9.0))],
+)
+def test_softplus_is_zero_from_its_edge_on(x: tuple[float, float], want: tuple[float, float]) -> None:
+    low, high = bounds._softplus_hazard({"x": _ends(*x)}, _ends(1.0, 9.0))
+    assert (low.item(), high.item()) == want
+
+
+def test_a_half_precision_number_is_the_next_above_itself() -> None:
+    assert bounds._up(np.array([1.0, 1.0001, -1.0, -1.0001])).tolist() == [1.0, 1.0009765625, -1.0, -1.0]
+
+
+def test_a_constant_that_has_a_name_is_added_on_the_stage_of_sums_too() -> None:
+    graph = dataclasses.replace(_of_one("add", {"x": X, "y": Ref("c")}), constants={"c": np.array(1.0)})
+    low, high = bounds.enclosure(graph, {"x": _ends(32768.0, 32768.0)}, ANE)["out"]
+    assert (low.item(), high.item()) == (INF, INF)
+    low, high = bounds.enclosure(_of_one("add", {"x": X, "y": Y}), {each: _ends(2e4, 2e4) for each in "xy"}, ANE)["out"]
+    assert np.isfinite([low, high]).all()

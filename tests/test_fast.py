@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -199,3 +201,107 @@ def test_the_larger_of_a_tensor_and_a_constant_is_of_half_precision(other: Any) 
     graph = Graph(inputs=(names["x"],), constants={}, nodes=(node,), outputs=("y",))
     got = evaluate(graph, {"x": np.zeros(2)}, Emulated(ANE))["y"]
     assert got.tolist() == fp16.to_fp16(np.broadcast_to(other, 2)).astype(np.float64).tolist()
+
+
+def _constant(*values: float) -> Any:
+    constant = np.array(values)
+    constant.setflags(write=False)
+    return constant
+
+
+def test_what_is_known_of_a_constant_is_known_by_its_key_or_by_how_it_is_found() -> None:
+    constant, calls = _constant(1.0, 3.0), []
+
+    def summed(values: Any) -> float:
+        calls.append(1)
+        return float(values.sum())
+
+    assert [fast.remembered(constant, find) for find in (np.min, np.max, np.min)] == [1.0, 3.0, 1.0]
+    for _ in range(2):
+        assert fast.remembered(constant, lambda each: summed(each), "sum") == 4.0  # noqa: PLW0108 - another each time
+    assert len(calls) == 1
+    assert [fast.kept(constant, dtype).dtype for dtype in (np.float32, np.float64, np.float32)] == [
+        np.float32,
+        np.float64,
+        np.float32,
+    ]
+    first, second = fast.tensor(constant, np.float32), fast.tensor(constant, np.float32)
+    assert first.data_ptr() == second.data_ptr()
+
+
+def test_a_view_of_what_others_write_to_is_looked_at_anew() -> None:
+    base = np.array([1.0, 3.0])
+    view = base[:]
+    view.setflags(write=False)
+    assert fast.largest(view) == 3.0
+    base[0] = 10.0
+    assert fast.largest(view) == 10.0
+
+
+def test_what_is_frozen_cannot_be_written_to_and_a_view_can() -> None:
+    whole = np.array([1.0, 3.0])
+    view = whole[:1]
+    assert fast.frozen(view) is view
+    assert view.flags.writeable
+    assert fast.frozen(whole) is whole
+    assert not whole.flags.writeable
+
+
+def test_whoever_knows_that_nothing_is_nan_is_believed() -> None:
+    whole, view = np.array([np.nan]), np.array([np.nan, np.nan])[:1]
+    assert fast.frozen_without_nan(whole) is whole
+    assert not whole.flags.writeable
+    assert not fast.has_nan(whole)
+    assert fast.frozen_without_nan(view) is view
+    assert fast.has_nan(view)
+
+
+@pytest.mark.parametrize(("is_loaded", "least"), [(True, 2**13), (False, 2**18)])
+def test_pytorch_is_called_from_some_thousands_of_elements_on_and_loaded_for_many_more(
+    is_loaded: bool, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_loaded:
+        monkeypatch.delitem(sys.modules, "torch")
+    asked = [fast._is_worthwhile(np.broadcast_to(1.0, size)) for size in (least - 1, least)]
+    assert asked == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("convert", "dtype", "size", "is_quick"),
+    [
+        (fast.rounded, np.float64, 2**13, True),
+        (fast.rounded, np.float32, 2**13, True),
+        (fast.rounded, np.float64, 8, False),
+        (fast.narrowed, np.float64, 2**13, True),
+        (fast.narrowed, np.float32, 2**13, False),
+        (fast.narrowed, np.float64, 8, False),
+        (fast.narrowed, np.float32, 8, False),
+        (fast.widen, np.float16, 2**13, True),
+        (fast.widen, np.float16, 8, False),
+        (fast.widen, np.float64, 2**13, False),
+    ],
+)
+def test_the_quick_way_is_taken_where_it_is_quicker(
+    convert: Any, dtype: Any, size: int, is_quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, quick = [], fast._in_chunks
+
+    def noted(*given: Any) -> Any:
+        taken.append(1)
+        return quick(*given)
+
+    monkeypatch.setattr(fast, "_in_chunks", noted)
+    assert (convert(np.full(size, 1.5, dtype)) == 1.5).all()
+    assert bool(taken) is is_quick
+
+
+def test_a_list_is_widened_like_an_array() -> None:
+    assert fast.widen([1.5, 2.0]).tolist() == [1.5, 2.0]
+
+
+def test_what_nobody_may_write_to_is_not_lent_to_pytorch() -> None:
+    single = np.full(2**13, 0.1, np.float32)
+    single.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # PyTorch complains once of an array that it could write to
+        assert (fast.rounded(single) == float(np.float16(0.1))).all()

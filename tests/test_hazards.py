@@ -224,3 +224,46 @@ def test_a_gate_judges_under_four_profiles_and_a_model_may_run_under_one_more() 
         profiles.get("cpu-fp32")
     with pytest.raises(UsageError, match=r"No profile is called 'm9'.* ane-coarse, cpu-fp32"):
         profiles.option("m9")
+
+
+def _call(op: str, constants: tuple[str, ...] = (), **operands: Any) -> hazards.Call:
+    return hazards.Call(
+        op=op, operands={name: np.asarray(each) for name, each in operands.items()}, constants=constants
+    )
+
+
+def test_the_cliff_of_softplus_begins_at_its_edge() -> None:
+    edge = np.log(2.0**15)
+    beside = _call("softplus", x=[edge, np.nextafter(edge, 0.0)])
+    assert hazards.softplus_cliff(beside, np.array([10.0, 10.0])).tolist() == [0.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "is_below"), [("linear", 32759.0, True), ("linear", 32760.0, False), ("mul", 1.0, False)]
+)
+def test_sums_of_products_are_below_the_limit_where_the_largest_possible_is(op: str, x: float, is_below: bool) -> None:
+    assert _call(op, x=[[x]], weight=[[1.0]]).is_below_limit is is_below
+
+
+def test_a_denominator_that_is_no_zero_keeps_its_sign_beside_one_that_is() -> None:
+    assert apply(ANE, "inverse", [0.0, 0.5], epsilon=-0.5).tolist() == [-2.0, np.inf]
+
+
+@pytest.mark.parametrize(
+    ("rule", "call"),
+    [
+        (hazards.zero_loses_its_sign, _call("inverse", x=[2.0])),
+        (hazards.zero_loses_its_sign, _call("rsqrt", x=[2.0])),
+        (hazards.zero_loses_its_sign, _call("real_div", x=[2.0], y=[2.0])),
+        (hazards.products_overflow, _call("linear", x=[[2.0, 1.0]], weight=[[1.0, 1.0]])),
+        (hazards.products_overflow, _call("conv", x=[[[4e4]]], weight=[[[1.0]]])),
+        (hazards.invalid_forms_give_zero, _call("linear", x=[[2.0]], weight=[[1.0]])),
+        (hazards.invalid_forms_give_zero, _call("mul", x=[2.0], y=[1.0])),
+        (hazards.offsets_overflow, _call("add", ("y",), x=[2.0], y=[1.0])),
+        (hazards.offsets_overflow, _call("add", x=[4e4], y=[1.0])),
+        (hazards.nan_enters_as_infinity, _call("relu", x=[2.0])),
+    ],
+)
+def test_a_result_that_meets_no_hazard_is_handed_on_and_not_copied(rule: hazards.Rule, call: hazards.Call) -> None:
+    result = np.array([0.5])
+    assert rule(call, result) is result

@@ -11,7 +11,7 @@ from mish_guard.engines.emulator import mlprogram, neuralnetwork, replay, sequen
 from mish_guard.engines.emulator.arithmetic import Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
-from mish_guard.errors import UnsupportedOpError
+from mish_guard.errors import UnreadableFileError, UnsupportedOpError
 from mish_guard.scan import trial
 
 
@@ -52,6 +52,180 @@ def test_a_mean_image_is_refused() -> None:
     spec.neuralNetwork.preprocessing[0].meanImage.meanImage.extend([0.0])
     with pytest.raises(UnsupportedOpError, match="meanImage"):
         neuralnetwork.read(spec)
+
+
+def _network(text: str, outputs: tuple[str, ...] = ("y",), **shapes: tuple[int, ...]) -> Any:
+    """A spec whose network stands in protobuf's text."""
+    from google.protobuf import text_format
+
+    spec = specification.model()
+    spec.specificationVersion = 4
+    text_format.Parse(text, spec)
+    for name, shape in shapes.items():
+        spec.description.input.add(name=name).type.multiArrayType.shape.extend(shape)
+    for name in outputs:
+        spec.description.output.add(name=name)
+    return spec
+
+
+SAME = 'layers { name: "same" input: "x" output: "y" activation { linear { alpha: 1 } } } '
+THEN = (
+    'layers { name: "idle" input: "x" output: "w" activation { ReLU {} } } '
+    'layers { name: "turned" input: "x" output: "z" activation { linear { alpha: -1 } } } '
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "which", "want"),
+    [
+        ('stringClassLabels { vector: ["cat", "dog"] }', "", "cat"),
+        ('stringClassLabels { vector: ["cat", "dog"] } labelProbabilityLayerName: "y"', "y", "dog"),
+        ("int64ClassLabels { vector: [3, 7] }", "", 3),
+    ],
+)
+def test_a_classifier_names_the_most_probable_class_of_its_last_layer_or_of_another(
+    labels: str, which: str, want: str | int
+) -> None:
+    text = f"neuralNetworkClassifier {{ arrayInputShapeMapping: 1 {SAME} {THEN} {labels} }}"
+    spec = _network(text, ("label", "shares"), x=(2,))
+    spec.description.predictedFeatureName, spec.description.predictedProbabilitiesName = "label", "shares"
+    graph = neuralnetwork.read(spec)
+    got = evaluate(graph, {"x": np.array([0.25, 0.75])}, Exact())
+    assert got["label"] == want
+    shares: Any = got["shares"]
+    assert list(shares.values()) == ([0.25, 0.75] if which else [-0.25, -0.75])
+    named = graph.nodes[-1]
+    assert (named.name, {(each.dtype, each.shape) for each in named.outputs}) == ("label", {(DType.OBJECT, None)})
+
+
+def test_a_classifier_without_classes_is_refused() -> None:
+    with pytest.raises(UnreadableFileError, match="names no classes"):
+        neuralnetwork.read(_network(f"neuralNetworkClassifier {{ arrayInputShapeMapping: 1 {SAME} }}", x=(2,)))
+
+
+def test_a_regressor_is_a_network_and_a_pipeline_is_none() -> None:
+    graph = neuralnetwork.read(_network(f"neuralNetworkRegressor {{ arrayInputShapeMapping: 1 {SAME} }}", x=(2,)))
+    assert evaluate(graph, {"x": np.array([1.0, 2.0])}, Exact())["y"].tolist() == [1.0, 2.0]
+    with pytest.raises(UnsupportedOpError, match="type 'pipeline' is no neural network"):
+        neuralnetwork.read(_network("pipeline {}", x=(2,)))
+
+
+def test_arrays_of_rank_5_whatever_they_are_declared_are_refused() -> None:
+    with pytest.raises(UnsupportedOpError, match="map arrays to rank 5"):
+        neuralnetwork.read(_network(f"neuralNetwork {{ {SAME} }}", x=(2,)))
+
+
+def test_a_layer_without_an_output_is_refused() -> None:
+    text = 'neuralNetwork { arrayInputShapeMapping: 1 layers { name: "end" input: "x" softmax {} } }'
+    with pytest.raises(UnreadableFileError, match=r"'end' \(softmax\) has no output"):
+        neuralnetwork.read(_network(text, x=(2,)))
+
+
+_FOUND = """neuralNetwork { arrayInputShapeMapping: 1
+    layers { name: "table" output: "table" loadConstantND { shape: 2 data { floatValue: [5, 7] } } }
+    layers { name: "found" input: "table" input: "x" output: "y" gather {} } }"""
+
+
+@pytest.mark.parametrize(
+    ("single", "place", "found"), [(False, DType.FP32, DType.FP16), (True, DType.FP32, DType.FP32)]
+)
+def test_a_place_keeps_its_digits_and_all_do_in_single_precision(single: bool, place: DType, found: DType) -> None:
+    graph = neuralnetwork.read(_network(_FOUND, x=(1,)), single=single)
+    (node,) = graph.nodes
+    assert (graph.inputs[0].dtype, node.outputs[0].dtype) == (place, found)
+
+
+def test_a_whole_input_is_of_whole_numbers_and_another_is_not() -> None:
+    spec = _network(f"neuralNetwork {{ arrayInputShapeMapping: 1 {SAME} }}", x=(1,), i=(1,))
+    spec.description.input[1].type.multiArrayType.dataType = 131104  # FeatureTypes.proto, INT32
+    assert [each.dtype for each in neuralnetwork.read(spec).inputs] == [DType.FP16, DType.INT]
+
+
+@pytest.mark.parametrize("kind", ["loadConstant", "loadConstantND"])
+def test_a_constant_of_either_kind_is_one(kind: str) -> None:
+    text = f'layers {{ name: "c" output: "y" {kind} {{ shape: [1, 1, 2] data {{ floatValue: [1, 2] }} }} }}'
+    graph = neuralnetwork.read(_network(f"neuralNetwork {{ {text} }}"))
+    assert evaluate(graph, {}, Exact())["y"].tolist() == [[[1.0, 2.0]]]
+
+
+MOVED = 'layers { name: "moved" input: "y" output: "y" add { alpha: 2 } } '
+TURNED = 'layers { name: "turned" input: "y" output: "y" multiply { alpha: -1 } } '
+
+
+@pytest.mark.parametrize(
+    ("other", "taken", "want"), [("", 1.0, 7.0), ("", 0.0, 5.0), (TURNED, 1.0, 7.0), (TURNED, 0.0, -5.0)]
+)
+def test_a_branch_of_a_network_is_taken_or_the_other(other: str, taken: float, want: float) -> None:
+    inside = f"ifBranch {{ {MOVED} }} " + (f"elseBranch {{ {other} }}" if other else "")
+    text = f'{SAME} layers {{ name: "fork" input: "p" branch {{ {inside} }} }}'
+    graph = neuralnetwork.read(_network(f"neuralNetwork {{ arrayInputShapeMapping: 1 {text} }}", x=(1,), p=(1,)))
+    assert len(graph.nodes[-1].blocks) == (2 if other else 1)
+    got = evaluate(graph, {"x": np.array([5.0]), "p": np.array([taken])}, Exact())
+    assert got["y"].tolist() == [want]
+
+
+@pytest.mark.parametrize(("most", "want"), [(0, [6.0]), (9, [6.0]), (2, [4.0])])
+def test_a_loop_of_a_network_ends_by_its_condition_or_after_so_many_turns(most: int, want: list[float]) -> None:
+    condition = 'conditionVar: "on" conditionNetwork { layers { input: "y" output: "on" lessThan { alpha: 5 } } }'
+    text = f"loop {{ maxLoopIterations: {most} {condition} bodyNetwork {{ {MOVED} }} }}"
+    text = f'neuralNetwork {{ arrayInputShapeMapping: 1 {SAME} layers {{ name: "again" {text} }} }}'
+    graph = neuralnetwork.read(_network(text, x=(1,)))
+    assert (graph.nodes[-1].op, graph.nodes[-1].name) == ("nn_loop", "again")
+    assert evaluate(graph, {"x": np.array([0.0])}, Exact())["y"].tolist() == want
+
+
+def test_a_loop_without_a_condition_is_refused() -> None:
+    text = (
+        f'neuralNetwork {{ arrayInputShapeMapping: 1 layers {{ name: "again" loop {{ bodyNetwork {{ {MOVED} }} }} }} }}'
+    )
+    with pytest.raises(UnsupportedOpError, match=r"a loop without a condition \('again'\)"):
+        neuralnetwork.read(_network(text, x=(1,)))
+
+
+@pytest.mark.parametrize(
+    ("declared", "want"),
+    [
+        ("outputTensor { rank: 2 }", [("y.0", None), ("y", (None, None))]),
+        ("outputTensor { rank: 1 }", [("y.0", None), ("y", (None,))]),
+        ("outputTensor {}", [("y.0", None), ("y", None)]),
+        ("outputTensor { rank: 1 } outputTensor { rank: 2 }", [("y.0", None), ("y", None)]),
+        ("", [("y.0", None), ("y", None)]),
+    ],
+)
+def test_the_rank_that_a_layer_declares_is_that_of_its_last_operation(
+    declared: str, want: list[tuple[str, tuple[None, ...] | None]]
+) -> None:
+    layer = f'layers {{ input: "x" output: "y" {declared} activation {{ linear {{ alpha: 2 beta: 1 }} }} }}'
+    graph = neuralnetwork.read(_network(f"neuralNetwork {{ arrayInputShapeMapping: 1 {layer} }}", x=(1,)))
+    assert [(node.name, node.outputs[0].shape) for node in graph.nodes] == want
+    assert [(node.outputs[0].name, node.op) for node in graph.nodes] == [("y.0", "mul"), ("y", "add")]
+
+
+_RANGES = "shapeRange { sizeRanges { lowerBound: 1 upperBound: 1 } sizeRanges { lowerBound: 2 upperBound: 4 } }"
+_SIZES = "imageSizeRange { heightRange { lowerBound: 1 upperBound: 2 } widthRange { lowerBound: 1 upperBound: 2 } }"
+
+
+@pytest.mark.parametrize(
+    ("declared", "want"),
+    [
+        ("multiArrayType { shape: [2, 3] }", (2, 3)),
+        ("multiArrayType {}", None),
+        (f"multiArrayType {{ shape: [1, 2] {_RANGES} }}", (1, None)),
+        ("multiArrayType { enumeratedShapes { shapes { shape: [4, 5] } } }", (4, 5)),
+        ("multiArrayType { enumeratedShapes { shapes { shape: [4, 5] } shapes { shape: [3, 5] } } }", (None, 5)),
+        ("multiArrayType { enumeratedShapes { shapes { shape: [4, 5] } shapes { shape: [3] } } }", None),
+        ("imageType { height: 2 width: 3 colorSpace: RGB }", (1, 3, 2, 3)),
+        ("imageType { height: 2 width: 3 colorSpace: GRAYSCALE }", (1, 1, 2, 3)),
+        ("imageType { height: 2 width: 3 colorSpace: GRAYSCALE_FLOAT16 }", (1, 1, 2, 3)),
+        (f"imageType {{ height: 2 width: 3 colorSpace: BGR {_SIZES} }}", (1, 3, None, None)),
+    ],
+)
+def test_an_input_has_the_shape_that_is_declared_and_what_may_vary_is_open(
+    declared: str, want: tuple[int | None, ...] | None
+) -> None:
+    text = f'description {{ input {{ name: "x" type {{ {declared} }} }} }} '
+    graph = neuralnetwork.read(_network(f"{text} neuralNetwork {{ arrayInputShapeMapping: 1 {SAME} }}"))
+    assert [each.shape for each in graph.inputs] == [want]
 
 
 @pytest.mark.parametrize(("taken", "want"), [(1.0, 7.0), (0.0, 5.0)])

@@ -14,7 +14,7 @@ from mish_guard.engines.emulator import neuralnetwork, profiles, specification
 from mish_guard.engines.emulator.arithmetic import Arithmetic, Emulated, Exact
 from mish_guard.engines.emulator.evaluate import evaluate
 from mish_guard.engines.emulator.graph import DType, Graph, Node, Ref, Tensor
-from mish_guard.engines.emulator.neuralnetwork.settings import Layer
+from mish_guard.engines.emulator.neuralnetwork.settings import Layer, Settings
 from mish_guard.errors import EvaluationError, GuardError, UnreadableFileError, UnsupportedOpError, UsageError
 
 _MESSAGE = 11  # descriptor.proto, FieldDescriptorProto.Type
@@ -97,6 +97,145 @@ def _under(arithmetic: Arithmetic, spec: Any, feeds: dict[str, Any]) -> Any:
     return evaluate(neuralnetwork.read(spec), feeds, arithmetic)[spec.description.output[0].name]
 
 
+def _unread(path: str, *read: str, asked: str = "", **fields: Any) -> list[str]:
+    """What is left of a layer's fields when some are read."""
+    message = getattr(_layers().add(), path)
+    for name, value in fields.items():
+        if isinstance(value, float):
+            setattr(message, name, value)
+        else:
+            value(getattr(message, name))
+    settings = Settings(message, path)
+    if asked:
+        settings.which(asked)
+    for name in read:
+        getattr(settings, name)
+    return list(settings.unread())
+
+
+def _is_set(message: Any) -> None:
+    message.SetInParent()
+
+
+def _is_nine(message: Any) -> None:
+    message.value = 9.0
+
+
+def _has_a_border(message: Any) -> None:
+    message.borderAmounts.add().startEdgeSize = 1
+
+
+def test_what_is_not_read_is_named_by_its_path() -> None:
+    assert _unread("softmaxND") == []
+    assert _unread("constantPad", value=1.0) == ["constantPad.value"]
+    assert _unread("constantPad", "value", value=1.0) == []
+    # Inside of what was read, or in one of several.
+    assert _unread("padding", "constant", constant=_is_nine) == ["padding.constant.value"]
+    assert _unread("crop", "cropAmounts", cropAmounts=_has_a_border) == ["crop.cropAmounts.borderAmounts"]
+    # That a member of a oneof is set is read by asking which is; what it says beside is not.
+    assert _unread("padding", reflection=_is_set) == ["padding.reflection"]
+    assert _unread("padding", asked="PaddingType", reflection=_is_set) == []
+    assert _unread("padding", asked="PaddingType", constant=_is_nine) == ["padding.constant"]
+    assert _unread("padding", asked="PaddingType", paddingAmounts=_is_set) == ["padding.paddingAmounts"]
+
+
+def test_of_a_list_each_is_read() -> None:
+    message = _layers().add().crop
+    message.cropAmounts.borderAmounts.add().startEdgeSize = 1
+    settings = Settings(message, "crop")
+    (border,) = settings.cropAmounts.borderAmounts
+    assert list(settings.unread()) == ["crop.cropAmounts.borderAmounts.startEdgeSize"]
+    assert (border.startEdgeSize, list(settings.unread())) == (1, [])
+
+
+def test_what_concerns_training_only_needs_no_reader() -> None:
+    message = _layers().add().innerProduct
+    message.weights.floatValue.append(1.0)
+    message.weights.isUpdatable = True
+    settings = Settings(message, "innerProduct")
+    assert list(settings.weights.floatValue) == [1.0]
+    assert list(settings.unread()) == []
+
+
+def test_a_number_that_a_oneof_holds_is_to_be_read() -> None:
+    array = specification.model().description.input.add().type.multiArrayType
+    array.floatDefaultValue = 2.0
+    settings = Settings(array, "array")
+    assert settings.which("defaultOptionalValue") == "floatDefaultValue"
+    assert (settings.which("ShapeFlexibility"), list(settings.unread())) == ("", ["array.floatDefaultValue"])
+
+
+def test_a_layer_with_too_few_inputs_is_named() -> None:
+    for kind, given in (("softmax", []), ("gather", ["x"])):
+        message = _layers().add(name="layer", input=given, output=["y"])
+        getattr(message, kind).SetInParent()
+        with pytest.raises(UnreadableFileError, match=rf"'layer' \({kind}\) has {len(given)} inputs and needs more"):
+            neuralnetwork.steps(Layer(message, half=True))
+
+
+def test_a_layer_without_a_name_is_told_by_its_kind() -> None:
+    message = _layers().add(output=["y"])
+    message.custom.SetInParent()
+    with pytest.raises(UnsupportedOpError, match=r"layer 'custom'\. It never guesses"):
+        neuralnetwork.steps(Layer(message, half=True))
+
+
+@pytest.mark.parametrize("stored", ["floatValue", "float16Value"])
+@pytest.mark.parametrize(("half", "kind"), [(True, np.float16), (False, np.float32)])
+def test_weights_are_rounded_to_the_precision_of_the_net(stored: str, half: bool, kind: type[np.floating[Any]]) -> None:
+    message = _layers().add(name="layer", input=["x"], output=["y"])
+    message.bias.shape.append(1)
+    if stored == "floatValue":
+        message.bias.bias.floatValue.append(1 / 3)
+    else:
+        message.bias.bias.float16Value = np.float16(1 / 3).tobytes()
+    ((_, operands),) = neuralnetwork.steps(Layer(message, half=half))
+    assert np.ravel(np.asarray(operands["y"])) == [float(kind(1 / 3 if stored == "floatValue" else np.float16(1 / 3)))]
+
+
+@pytest.mark.parametrize(
+    ("shape", "held", "error", "words"),
+    [
+        ([3], {"floatValue": [1.0, 2.0]}, UnreadableFileError, r"holds 2 weights where its shape \(3, 1, 1\) wants 3"),
+        ([1], {"int8RawValue": b"x"}, UnsupportedOpError, "weights for dynamic int8 products"),
+        ([1], {"rawValue": b"xx", "bits": 9}, UnreadableFileError, "quantised weights"),
+        ([1], {"rawValue": b"xx", "bits": 0}, UnreadableFileError, "quantised weights"),
+        ([2], {"rawValue": b"x", "bits": 8}, UnreadableFileError, "quantised weights"),
+    ],
+)
+def test_weights_that_are_not_what_the_shape_wants_are_refused(
+    shape: list[int], held: dict[str, Any], error: type[GuardError], words: str
+) -> None:
+    message = _layers().add(name="layer", input=["x"], output=["y"])
+    message.bias.shape.extend(shape)
+    _hold(message.bias.bias, **held)
+    with pytest.raises(error, match=words):
+        neuralnetwork.steps(Layer(message, half=True))
+
+
+def _hold(weights: Any, floatValue: Any = (), rawValue: bytes = b"", int8RawValue: bytes = b"", bits: int = 0) -> None:  # noqa: N803 - protobuf's names
+    weights.floatValue.extend(floatValue)
+    weights.rawValue, weights.int8RawValue = rawValue, int8RawValue
+    if rawValue:
+        weights.quantization.numberOfBits = bits
+        weights.quantization.linearQuantization.scale.append(2.0)
+
+
+def test_quantised_weights_of_a_size_that_is_not_known_are_refused() -> None:
+    message = _layers().add(name="layer", input=["x"], output=["y"])
+    _hold(message.activation.PReLU.alpha, rawValue=b"xx", bits=8)
+    with pytest.raises(UnreadableFileError, match=r"not as many as its shape \(-1, 1, 1\) wants"):
+        neuralnetwork.steps(Layer(message, half=True))
+
+
+def test_a_quantised_weight_may_have_a_single_bit() -> None:
+    message = _layers().add(name="layer", input=["x"], output=["y"])
+    message.bias.shape.append(3)
+    _hold(message.bias.bias, rawValue=bytes([0b10100000]), bits=1)
+    ((_, operands),) = neuralnetwork.steps(Layer(message, half=True))
+    assert np.asarray(operands["y"]).tolist() == [[[2.0]], [[0.0]], [[2.0]]]
+
+
 def test_weights_of_a_product_over_rank_4_are_the_matrix_by_columns() -> None:
     def product(layer: Any) -> None:
         layer.batchedMatmul.weightMatrixFirstDimension = 3
@@ -175,6 +314,209 @@ def test_a_convolution_over_three_axes(padding: str) -> None:
         given = functional.pad(given, (2, 2, 0, 0, 1, 1))
     want = functional.conv3d(given, torch.tensor(weight), torch.tensor(bias, dtype=torch.float64), (1, 2, 1), groups=2)
     assert _run(_net(convolution, ("x", x.shape)), x=x) == pytest.approx(want.numpy())
+
+
+def _eighths(*shape: int) -> Any:
+    """Numbers that half precision holds."""
+    return np.random.default_rng(len(shape)).integers(-16, 17, shape) / 8
+
+
+def _parsed(text: str, **weights: Any) -> Callable[[Any], None]:
+    """What fills a layer with protobuf's text, where a word in capitals stands for weights."""
+    from google.protobuf import text_format
+
+    for name, values in weights.items():
+        text = text.replace(name, f"{{ floatValue: [{', '.join(str(each) for each in np.ravel(values))}] }}")
+
+    def fill(layer: Any) -> None:
+        text_format.Parse(text, layer)
+
+    return fill
+
+
+FLAT, DEEP = _eighths(2, 2, 5, 6), _eighths(1, 2, 3, 4, 3)
+W33, W32, W22, W333 = _eighths(3, 2, 3, 3), _eighths(3, 2, 3, 2), _eighths(1, 2, 2, 2), _eighths(2, 2, 2, 3, 2)
+TURNED, DEEP_TURNED = _eighths(2, 2, 3, 2), _eighths(2, 2, 2, 2, 1)
+BY_GROUP, B3, B4 = _eighths(4, 1, 3, 3), np.array([0.5, -1.0, 2.0]), np.array([0.5, -1.0, 2.0, 0.25])
+_CUSTOM = "valid { paddingAmounts { borderAmounts: [{startEdgeSize: 1 endEdgeSize: 2}, {endEdgeSize: 1}] } }"
+_TURNED = "isDeconvolution: true outputChannels: 4 kernelChannels: 2 nGroups: 2 kernelSize: [3, 2] stride: [2, 3]"
+_DEEP = "kernelDepth: 2 kernelHeight: 3 kernelWidth: 2 outputChannels: 2 inputChannels: 2"
+_DEEP_TURNED = (
+    "isDeconvolution: true outputChannels: 4 inputChannels: 2 nGroups: 2 kernelDepth: 2 kernelHeight: 2 kernelWidth: 1"
+    " strideDepth: 2 strideHeight: 3 strideWidth: 1"
+)
+
+
+def _padded(x: Any, *amounts: int) -> Any:
+    """By the last axis first, before and after."""
+    return functional.pad(torch.tensor(x), amounts)
+
+
+def _flat(x: Any, weight: Any, bias: Any = None, **how: Any) -> Any:
+    return functional.conv2d(
+        torch.as_tensor(x), torch.tensor(weight), None if bias is None else torch.tensor(bias), **how
+    )
+
+
+def _back(weight: Any, bias: Any, **how: Any) -> Any:
+    return functional.conv_transpose2d(torch.tensor(FLAT), torch.tensor(weight), torch.tensor(bias), groups=2, **how)
+
+
+_BACK = _back(TURNED, B4, stride=(2, 3), output_padding=1)
+CONVOLUTIONS: dict[str, tuple[str, Any, Any]] = {
+    "as it is by default": (
+        "convolution { outputChannels: 3 kernelChannels: 2 weights W33 valid {} }",
+        FLAT,
+        _flat(FLAT, W33),
+    ),
+    "by groups": (
+        "convolution { outputChannels: 4 kernelChannels: 1 nGroups: 2 weights BY_GROUP valid {} }",
+        FLAT,
+        _flat(FLAT, BY_GROUP, groups=2),
+    ),
+    "with steps, holes, borders and a bias": (
+        (
+            "convolution { outputChannels: 3 kernelChannels: 2 kernelSize: [3, 2] stride: [2, 1] "
+            f"dilationFactor: [1, 2] weights W32 hasBias: true bias B3 {_CUSTOM} }}"
+        ),
+        FLAT,
+        _flat(_padded(FLAT, 0, 1, 1, 2), W32, B3, stride=(2, 1), dilation=(1, 2)),
+    ),
+    "of the same size, more at the end": (
+        "convolution { outputChannels: 1 kernelChannels: 2 kernelSize: [2, 2] weights W22 same {} }",
+        FLAT,
+        _flat(_padded(FLAT, 0, 1, 0, 1), W22),
+    ),
+    "of the same size, more at the beginning": (
+        (
+            "convolution { outputChannels: 1 kernelChannels: 2 kernelSize: [2, 2] weights W22 "
+            "same { asymmetryMode: TOP_LEFT_HEAVY } }"
+        ),
+        FLAT,
+        _flat(_padded(FLAT, 1, 0, 1, 0), W22),
+    ),
+    "turned round": (
+        f"convolution {{ {_TURNED} weights FLIPPED hasBias: true bias B4 valid {{}} }}",
+        FLAT,
+        _BACK[..., :-1, :-1],
+    ),
+    "turned round to a size": (
+        f"convolution {{ {_TURNED} weights FLIPPED hasBias: true bias B4 outputShape: [12, 18] valid {{}} }}",
+        FLAT,
+        _BACK,
+    ),
+    "turned round and cut": (
+        f"convolution {{ {_TURNED} weights FLIPPED hasBias: true bias B4 {_CUSTOM} }}",
+        FLAT,
+        _BACK[..., 1:-3, :-2],
+    ),
+    "turned round without groups": (
+        (
+            "convolution { isDeconvolution: true outputChannels: 2 kernelChannels: 2 kernelSize: [3, 2] "
+            "weights FLIPPED valid {} }"
+        ),
+        FLAT,
+        functional.conv_transpose2d(torch.tensor(FLAT), torch.tensor(TURNED)),
+    ),
+    "over three axes with steps and holes": (
+        (
+            f"convolution3d {{ {_DEEP} strideDepth: 1 strideHeight: 1 strideWidth: 2 dilationDepth: 2 weights W333 "
+            "paddingType: VALID }"
+        ),
+        DEEP,
+        functional.conv3d(torch.tensor(DEEP), torch.tensor(W333), stride=(1, 1, 2), dilation=(2, 1, 1)),
+    ),
+    "over three axes of the same size": (
+        f"convolution3d {{ {_DEEP} weights W333 paddingType: SAME }}",
+        DEEP,
+        functional.conv3d(_padded(DEEP, 0, 1, 1, 1, 0, 1), torch.tensor(W333)),
+    ),
+    "over three axes turned round": (
+        f"convolution3d {{ {_DEEP_TURNED} weights DEEP_TURNED paddingType: VALID }}",
+        DEEP,
+        functional.conv_transpose3d(
+            torch.tensor(DEEP), torch.tensor(DEEP_TURNED.swapaxes(0, 1)), None, (2, 3, 1), groups=2
+        ),
+    ),
+    "over three axes turned round to a size": (
+        (
+            f"convolution3d {{ {_DEEP_TURNED} weights DEEP_TURNED hasBias: true bias B4 outputShape: [7, 12, 3] "
+            "paddingType: VALID }"
+        ),
+        DEEP,
+        functional.conv_transpose3d(
+            torch.tensor(DEEP), torch.tensor(DEEP_TURNED.swapaxes(0, 1)), torch.tensor(B4), (2, 3, 1), 0, (1, 1, 0), 2
+        ),
+    ),
+    "pooling by default": ("pooling { type: MAX valid {} }", FLAT, functional.max_pool2d(torch.tensor(FLAT), 3, 1)),
+    "pooling to the same size": (
+        "pooling { type: MAX kernelSize: [2, 2] same {} }",
+        FLAT,
+        functional.max_pool2d(functional.pad(torch.tensor(FLAT), (0, 1, 0, 1), value=-np.inf), 2, 1),
+    ),
+    "pooling of squares": (
+        "pooling { type: L2 kernelSize: [2, 3] stride: [1, 2] valid {} }",
+        FLAT,
+        (functional.avg_pool2d(torch.tensor(FLAT) ** 2, (2, 3), (1, 2)) * 6).sqrt(),
+    ),
+    "pooling with the padding": (
+        f"pooling {{ type: AVERAGE kernelSize: [2, 3] stride: [2, 1] {_CUSTOM} }}",
+        FLAT,
+        functional.avg_pool2d(_padded(FLAT, 0, 1, 1, 2), (2, 3), (2, 1)),
+    ),
+    "pooling without the padding": (
+        (
+            "pooling { type: AVERAGE kernelSize: [2, 3] avgPoolExcludePadding: true valid { paddingAmounts { "
+            "borderAmounts: [{startEdgeSize: 1}, {endEdgeSize: 1}] } } }"
+        ),
+        FLAT,
+        functional.avg_pool2d(_padded(FLAT, 0, 1, 1, 0), (2, 3), 1)
+        / functional.avg_pool2d(_padded(np.ones_like(FLAT), 0, 1, 1, 0), (2, 3), 1),
+    ),
+    "pooling to the last pixel": (
+        "pooling { type: MAX kernelSize: [3, 2] stride: [2, 3] includeLastPixel { paddingAmounts: [1, 0] } }",
+        FLAT,
+        functional.max_pool2d(torch.tensor(FLAT), (3, 2), (2, 3), (1, 0), ceil_mode=True),
+    ),
+    "pooling to the last pixel without padding": (
+        "pooling { type: MAX kernelSize: [2, 2] stride: [2, 2] includeLastPixel {} }",
+        FLAT,
+        functional.max_pool2d(torch.tensor(FLAT), 2, 2, ceil_mode=True),
+    ),
+    "pooling over all whatever else is set": (
+        (
+            "pooling { type: MAX globalPooling: true kernelSize: [2, 2] stride: [2, 2] avgPoolExcludePadding: true "
+            "valid {} }"
+        ),
+        FLAT,
+        FLAT.max((2, 3), keepdims=True),
+    ),
+    "pooling over all of a sequence": (
+        "pooling { type: MAX globalPooling: true valid {} }",
+        DEEP,
+        DEEP.max((3, 4), keepdims=True),
+    ),
+    "pooling over all three axes": ("globalPooling3d { type: AVERAGE }", DEEP, DEEP.mean((2, 3, 4), keepdims=True)),
+}
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_what_a_window_sees_is_as_torch_says(case: str) -> None:
+    text, x, want = CONVOLUTIONS[case]
+    weights = {
+        "DEEP_TURNED": DEEP_TURNED,
+        "FLIPPED": TURNED,
+        "BY_GROUP": BY_GROUP,
+        "W333": W333,
+        "W33": W33,
+        "W32": W32,
+        "W22": W22,
+        "B3": B3,
+        "B4": B4,
+    }
+    got = _run(_net(_parsed(text, **weights), ("x", x.shape)), x=x)
+    assert got.shape == want.shape
+    assert got == pytest.approx(np.asarray(want))
 
 
 @pytest.mark.parametrize(("kind", "want"), [("AVERAGE", 2.5), ("MAX", 4.0), ("L2", 30.0**0.5)])

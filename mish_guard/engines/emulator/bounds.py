@@ -214,7 +214,7 @@ def _mul(*, x: Interval, y: Interval) -> Interval:
 
 def _real_div(*, x: Interval, y: Interval) -> Interval:
     low, high = _hull([np.where(b == 0, np.copysign(np.inf, a) * (a != 0), a / b) for a in x for b in y])
-    straddles = (y[0] < 0) & (y[1] > 0)
+    straddles = (y[0] < 0) & (y[1] >= 0)
     return np.where(straddles, -np.inf, low), np.where(straddles, np.inf, high)
 
 
