@@ -136,7 +136,8 @@ def _tries(file: str) -> list[_Try]:
     tries = []
     for edit in found:
         code = _compiled(tree, edit, path)
-        lines = [(str(path), line) for line in statements.get(getattr(edit.old, "lineno", 0), ())]
+        at = getattr(edit.old, "lineno", 0)
+        lines = [(str(path), line) for line in statements.get(at, (at,))]
         functions = _changed(plain, code)
         if any(places[each] > 1 for each in functions or ()):  # lambdas on one line
             functions = None
