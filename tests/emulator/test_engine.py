@@ -94,6 +94,13 @@ def test_what_is_exact_belongs_to_its_model_its_feed_and_its_output(
     assert [step.want for step in steps if step.op == "softplus"] == [pytest.approx(want)]
 
 
+def test_what_is_exact_at_one_output_says_nothing_of_another_of_the_same_input() -> None:
+    engine = _engine()
+    engine._graphs[MODEL] = _graph(_node("relu", "y", x=X), _node("softplus", "z", x=X), outputs="y z")
+    steps = [engine.trace(MODEL, FEED[:1], "ane", (0,), output) for output in (0, 1)]
+    assert [[step.op for step in each] for each in steps] == [["relu"], ["softplus"]]
+
+
 def test_what_is_exact_is_evaluated_once_for_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     exact: list[Graph] = []
 
