@@ -22,6 +22,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import inspect
+import itertools
 import os
 import pickle
 import re
@@ -52,7 +53,8 @@ START, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
 HEAD = "| file | edits | killed | explained | survived |\n|---|---|---|---|---|\n"
 AT_ONCE = 2
 SECONDS = 300
-_BROKEN = 3
+# How a fork ends that saw a test fail; 0 where none did, and anything else proves nothing.
+_KILLED = 4
 # Without plugins, and with assertions as they stand, a run of a hundred tests takes half a second.
 OPTIONS = (
     "-q",
@@ -120,11 +122,10 @@ class _Try:
 
 @dataclass(slots=True, kw_only=True)
 class _Seen:
-    """What tests came by: seconds of each by its id, those that came by each line, what was called on import."""
+    """What tests came by: seconds of each by its id, and those that came by each line."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[_Line, set[str]] = field(default_factory=lambda: defaultdict(set))
-    on_import: set[_Place] = field(default_factory=set)
 
 
 def _tries(file: str) -> list[_Try]:
@@ -215,6 +216,7 @@ class _Session:
     def __init__(self, tries: Sequence[_Try]) -> None:
         self._tries = tries
         self._files = {str(ROOT / each.file) for each in tries}
+        self._called: set[_Place] = set()
         self.seen = _Seen()
         self.alive: list[int] = []
         self.left: list[int] = []
@@ -223,14 +225,12 @@ class _Session:
         """A function that runs while the tests are imported and collected."""
         del event, arg
         if frame.f_code.co_filename in self._files:
-            self.seen.on_import.add(_place(frame.f_code))
+            self._called.add(_place(frame.f_code))
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests once, then those that matter for each edit."""
         sys.settrace(None)
-        called = self.seen.on_import
         self.seen = _in_a_fork(lambda: _run_once(session, self._files))
-        self.seen.on_import = called
         items = {item.nodeid: item for item in session.items}
         living = _living(self._files)
         every = [items[name] for name in _in_order(items, self.seen.seconds)]
@@ -239,7 +239,7 @@ class _Session:
             raise RuntimeError(msg)
         forks = _Forks(self._tries)
         for number, each in enumerate(self._tries):
-            if each.functions is None or not _can_be_put(each.functions, living, called):
+            if each.functions is None or not _can_be_put(each.functions, living, self._called):
                 self.left.append(number)
                 continue
             wanted = [items[name] for name in _in_order(_came_by(self.seen, each.lines), self.seen.seconds)]
@@ -252,7 +252,7 @@ def _run_once(session: pytest.Session, files: Collection[str]) -> _Seen:
     """What each test comes by, were it alone; leaves with 1 where one fails."""
     seen = _Seen()
     caches = _caches(files)
-    for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+    for item, following in itertools.zip_longest(session.items, session.items[1:]):
         name = item.nodeid
 
         def on_line(frame: FrameType, event: str, arg: object, name: str = name) -> Any:
@@ -273,7 +273,7 @@ def _run_once(session: pytest.Session, files: Collection[str]) -> _Seen:
         if session.testsfailed:
             msg = f"{name} fails without an edit"
             raise RuntimeError(msg)
-    return _Seen(seconds=seen.seconds, lines=seen.lines)
+    return seen
 
 
 def _caches(files: Collection[str]) -> list[Any]:
@@ -329,8 +329,7 @@ def _try_here(
     for place, code in functions.items():
         for each in living[place]:
             each.__code__ = code
-    for number, item in enumerate(items):
-        following = items[number + 1] if number + 1 < len(items) else None
+    for item, following in itertools.zip_longest(items, items[1:]):
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         except BaseException:  # noqa: BLE001 - what ends pytest itself is no success
@@ -369,19 +368,21 @@ class _Forks:
         if status == 0:
             self._well.append(number)
             _tell(f"survived: {self._tries[number].file}: {self._tries[number].edit.words}")
-        elif (
-            os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
-        ):  # counts as killed: it may have been busy
+        elif os.waitstatus_to_exitcode(status) == -signal.SIGALRM:  # counts as killed: say so
             _tell(f"ended after {SECONDS} s: {self._tries[number].edit.words}")
+        elif os.waitstatus_to_exitcode(status) != _KILLED:
+            msg = f"ci/mutate.py: this edit could not be tried: {self._tries[number].edit.words}"
+            _tell(msg)
+            raise RuntimeError(msg)
 
 
 def _end_with(tried: Callable[[], bool]) -> NoReturn:
-    """The life of a fork: 0 where what is tried is true, 1 where not, _BROKEN where that is not known."""
-    status = _BROKEN
+    """The life of a fork: it ends with 0 where what is tried is true, with _KILLED where not."""
+    status = 1
     try:
         signal.alarm(SECONDS)
         _silence(0, 1, 2)
-        status = 0 if tried() else 1
+        status = 0 if tried() else _KILLED
     finally:
         os._exit(status)
 
@@ -469,18 +470,34 @@ def _near_first(seen: _Seen, file: str) -> list[str]:
     return [*_in_order(near, seen.seconds), *_in_order(seen.seconds.keys() - near, seen.seconds)]
 
 
-def _passes_anew(tests: Sequence[str], names: Sequence[str], file: str) -> bool:
-    _silence(0, 1, 2)
-    return _try_anew(tests, names, file, compile((ROOT / file).read_text(encoding="utf-8"), ROOT / file, "exec"))
+def _check_that_they_pass(tests: Sequence[str], names: Sequence[str], files: Sequence[str]) -> None:
+    """Leave with 1 unless each file can be imported first as it is, and the tests pass where one of them is."""
+    plain = {file: compile((ROOT / file).read_text(encoding="utf-8"), ROOT / file, "exec") for file in files}
+    for file, code in plain.items():
+        if not _in_a_fork(functools.partial(_can_be_imported, file, code)):
+            sys.exit(f"ci/mutate.py: {file} cannot be imported first.")
+    if not _in_a_fork(lambda: _try_anew(tests, names, files[0], plain[files[0]], is_silent=True)):
+        sys.exit(f"ci/mutate.py: the tests of {files[0]} fail without an edit where it is imported anew.")
 
 
-def _try_anew(tests: Sequence[str], names: Sequence[str], file: str, code: CodeType) -> bool:
-    """Whether all tests pass, in this order, where a module is imported from this code."""
+def _can_be_imported(file: str, code: CodeType) -> bool:
+    """Import a module from this code, before pytest, whose own hook would find the file; whether that went well."""
     finder = _Finder(ROOT / file, code)
     sys.meta_path.insert(0, finder)
     try:
-        importlib.import_module(finder.name)  # before pytest, whose own hook would find the file
+        importlib.import_module(finder.name)
     except BaseException:  # noqa: BLE001 - whatever an edit makes a module raise
+        return False
+    return True
+
+
+def _try_anew(
+    tests: Sequence[str], names: Sequence[str], file: str, code: CodeType, *, is_silent: bool = False
+) -> bool:
+    """Whether all tests pass, in this order, where a module is imported from this code."""
+    if is_silent:
+        _silence(0, 1, 2)
+    if not _can_be_imported(file, code):
         return False
     return pytest.main([*OPTIONS, *tests], plugins=[_Ordered(names)]) == pytest.ExitCode.OK
 
@@ -502,13 +519,13 @@ def survivors(files: Sequence[str], tests: Sequence[str]) -> dict[str, tuple[int
     tries = [each for file in files for each in _tries(file)]
     alive, left, seen = _in_a_fork(lambda: _tried_here(tries, tests))
     _tell(f"{len(tries) - len(left)} edits tried, {len(alive)} survived; {len(left)} more to try")
+    order = {file: _near_first(seen, file) for file in dict.fromkeys(tries[number].file for number in left)}
+    if left:
+        _check_that_they_pass(tests, order[tries[left[0]].file], list(order))
     forks = _Forks(tries)
     for number in left:
         tried = tries[number]
-        names = _near_first(seen, tried.file)
-        if number == left[0] and not _in_a_fork(lambda: _passes_anew(tests, names, tried.file)):  # noqa: B023 - called now
-            sys.exit(f"ci/mutate.py: the tests of {tried.file} fail without an edit where it is imported anew.")
-        forks.start(number, functools.partial(_try_anew, tests, names, tried.file, tried.code))
+        forks.start(number, functools.partial(_try_anew, tests, order[tried.file], tried.file, tried.code))
     numbers = sorted({*alive, *forks.ended_well()})
     return {
         file: (
@@ -524,7 +541,7 @@ def _tried_here(tries: Sequence[_Try], tests: Sequence[str]) -> tuple[list[int],
     _silence(1)
     sys.settrace(session.note_a_call)
     code = pytest.main([*OPTIONS, *tests], plugins=[session])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+    if code is not pytest.ExitCode.OK:
         sys.exit(f"ci/mutate.py: pytest ended with {code} without an edit.")
     return session.alive, session.left, session.seen
 
